@@ -1,0 +1,1 @@
+"""DayCache: a distributed cache for Python services on Ray."""

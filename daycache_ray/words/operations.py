@@ -1,0 +1,250 @@
+"""What a client says to a replica's socket, and what it hears. One frame holds one message.
+
+Requests carry an `id` chosen by the client; answers repeat it and may come in any order. A key here
+is always a store key (see structures.store_keys), a value is always encoded (see codecs).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+PROTOCOL_VERSION: Final = 1
+
+
+class Level(enum.IntEnum):
+    """Consistency levels as they travel; the order is that of strength."""
+
+    WEAK = 0
+    EVENTUAL = 1
+    STRONG = 2
+
+
+class OperationKind(enum.IntEnum):
+    """What a write does; all are evaluated in log order."""
+
+    SET = 1
+    ADD = 2
+    """Only where there is no visible entry."""
+    DELETE = 3
+    TOUCH = 4
+    """A new expiry for the entry that is there."""
+    INCREMENT = 5
+    """Adds `delta`; a missing entry counts as 0."""
+    COMPARE_AND_SET = 6
+    """Only where the entry's version is (`expected_epoch`, `expected_lsn`); (0, 0) means absent."""
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One write. `ttl_ns` 0 means never; -1 means: keep what the entry has (INCREMENT)."""
+
+    kind: int
+    key: bytes
+    value: bytes = b""
+    codec: int = 0
+    flags: int = 0
+    ttl_ns: int = 0
+    expected_epoch: int = 0
+    expected_lsn: int = 0
+    delta: int | float = 0
+    cost_us: int = 0
+
+
+class Outcome(enum.IntEnum):
+    """How one operation ended."""
+
+    DONE = 1
+    NOT_DONE = 2
+    """The condition did not hold: `add` of a present key, `delete` or `touch` of an absent one."""
+    CONFLICT = 3
+    """COMPARE_AND_SET: `epoch` and `lsn` are the current version, (0, 0) when absent."""
+    NOT_A_NUMBER = 4
+    VOID = 5
+    """A fill whose token was no longer valid: the value goes to the caller only."""
+
+
+class OperationResult(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The outcome of one operation; `number` is INCREMENT's new value."""
+
+    outcome: int
+    epoch: int = 0
+    lsn: int = 0
+    number: int | float = 0
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+    """First on every connection. `client` is random 63 bits for the life of one client object."""
+
+    id: int
+    protocol_version: int
+    cluster: str
+    token: str
+    client: int
+    service: str
+
+
+class Read(msgspec.Struct, frozen=True, array_like=True, tag="read"):
+    """Asks for records. STRONG is parked until what it would see is committed.
+
+    EVENTUAL is refused by a secondary whose applied LSN is below `session_lsn`.
+    """
+
+    id: int
+    region: str
+    shard: int
+    keys: list[bytes]
+    level: int
+    session_epoch: int = 0
+    session_lsn: int = 0
+
+
+class Write(msgspec.Struct, frozen=True, array_like=True, tag="write"):
+    """Operations, applied in order; the whole message has one level and one acknowledgement.
+
+    Operation i has the sequence `first_sequence + i` of `client`: repeating the message is harmless.
+    """
+
+    id: int
+    region: str
+    shard: int
+    operations: list[Operation]
+    level: int
+    client: int
+    first_sequence: int
+    unanswered_sequence: int
+    """The lowest sequence whose answer the client still waits for; older ones may be forgotten."""
+
+
+class FillAsk(msgspec.Struct, frozen=True, array_like=True, tag="fill-ask"):
+    """Asks for the right to load a key; answered at once, or when the one who has it is done.
+
+    `wait` False: when somebody else loads it, say so at once (a prefetch never waits).
+    """
+
+    id: int
+    region: str
+    shard: int
+    key: bytes
+    deadline_ms: int
+    wait: bool = True
+
+
+class FillStore(msgspec.Struct, frozen=True, array_like=True, tag="fill-store"):
+    """What the loader gave. Refused (VOID) when the token was voided by a write or its deadline."""
+
+    id: int
+    region: str
+    shard: int
+    number: int
+    operation: Operation
+    client: int
+    sequence: int
+
+
+class FillFail(msgspec.Struct, frozen=True, array_like=True, tag="fill-fail"):
+    """The loader raised: the waiters hear `message`; the next one may try."""
+
+    id: int
+    region: str
+    shard: int
+    number: int
+    message: str
+
+
+class Scan(msgspec.Struct, frozen=True, array_like=True, tag="scan"):
+    """Asks for keys of one service with a prefix, in store order, after `cursor`."""
+
+    id: int
+    region: str
+    shard: int
+    service: str
+    prefix: bytes
+    cursor: bytes
+    limit: int
+
+
+class AskStatistics(msgspec.Struct, frozen=True, array_like=True, tag="statistics"):
+    """Asks a replica for its `ShardStatistics`."""
+
+    id: int
+    region: str
+    shard: int
+
+
+class Accesses(msgspec.Struct, frozen=True, array_like=True, tag="accesses"):
+    """What one client asked for, in order; to the prefetcher's socket. No answer.
+
+    `hits[i]` is 1 where key i was there; `at_ms` are wall-clock milliseconds of the batch's end.
+    """
+
+    region: str
+    service: str
+    client: int
+    at_ms: int
+    keys: list[bytes]
+    hits: bytes
+
+
+Request: TypeAlias = Hello | Read | Write | FillAsk | FillStore | FillFail | Scan | AskStatistics | Accesses
+
+
+class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
+    """The hello was right."""
+
+    id: int
+    seat: int
+    epoch: int
+
+
+class Found(msgspec.Struct, frozen=True, array_like=True, tag="found"):
+    """Records with header, in the order of the keys asked for; None is a miss."""
+
+    id: int
+    records: list[bytes | None]
+    applied_epoch: int
+    applied_lsn: int
+
+
+class Written(msgspec.Struct, frozen=True, array_like=True, tag="written"):
+    """One result per operation."""
+
+    id: int
+    results: list[OperationResult]
+
+
+class FillAnswer(msgspec.Struct, frozen=True, array_like=True, tag="fill"):
+    """`number` > 0: load it, you have the token. 0: read again (it was stored, or void). -1: busy."""
+
+    id: int
+    number: int
+    error: str = ""
+    """What the loader said when the load failed that this request waited for."""
+
+
+class Scanned(msgspec.Struct, frozen=True, array_like=True, tag="scanned"):
+    """Full user keys and the cursor to go on from; an empty cursor is the end."""
+
+    id: int
+    keys: list[bytes]
+    cursor: bytes
+
+
+class StatisticsAnswer(msgspec.Struct, frozen=True, array_like=True, tag="statistics-answer"):
+    """The fields of `ShardStatistics`."""
+
+    id: int
+    fields: dict[str, Any]
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
+    """An error of the tree in words.errors, by class name and fields."""
+
+    id: int
+    error: str
+    message: str
+    fields: dict[str, Any]
+
+
+Answer: TypeAlias = Welcome | Found | Written | FillAnswer | Scanned | StatisticsAnswer | Failure

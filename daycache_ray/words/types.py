@@ -1,0 +1,182 @@
+"""The words of the cache as types: one meaning and one unit each. No behaviour beyond checks."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+
+class CacheConsistencyLevel(str, enum.Enum):
+    """What a write waits for and what a read may be answered from.
+
+    STRONG: linearizable per key; an acknowledged write survives every failover.
+    EVENTUAL: the primary has applied a write; reads are monotonic and see one's own writes.
+    WEAK: a write is in the client's send buffer; a read may come from any copy.
+
+    >>> CacheConsistencyLevel("strong") is CacheConsistencyLevel.STRONG
+    True
+    """
+
+    STRONG = "strong"
+    EVENTUAL = "eventual"
+    WEAK = "weak"
+
+
+class CacheRegion(str, enum.Enum):
+    """The regions every embedded cluster has; users add their own by name."""
+
+    MARKET_DATA = "market_data"
+    TRADING_POSITIONS = "trading_positions"
+    ANALYSIS_RESULTS = "analysis_results"
+
+
+class AccessPattern(str, enum.Enum):
+    """How a key is asked for: often, rarely, in a sudden crowd, or by the clock."""
+
+    HOT = "hot"
+    COLD = "cold"
+    BURST = "burst"
+    PERIODIC = "periodic"
+
+
+Level: TypeAlias = CacheConsistencyLevel | str
+Key: TypeAlias = str | bytes
+
+
+class Instant(NamedTuple):
+    """One reading of a node's two clocks, taken by the shell and passed down.
+
+    `boot_ns` (CLOCK_BOOTTIME) never steps: leases, deadlines. `wall_ns` may step: expiry only.
+    """
+
+    boot_ns: int
+    wall_ns: int
+
+
+class Version(NamedTuple):
+    """Where a write stands in its shard's history: later writes of a key compare greater.
+
+    >>> Version(epoch=2, lsn=7) > Version(epoch=1, lsn=900)
+    True
+    """
+
+    epoch: int
+    lsn: int
+
+
+class ShardId(NamedTuple):
+    """One set of slots of one region: `number` counts from 0 within the region."""
+
+    region: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.region}/{self.number}"
+
+
+class Member(NamedTuple):
+    """One life of one replica. A restart is a new incarnation: it has forgotten what it promised.
+
+    `seat` numbers the replicas of a shard from 0; the coordinator hands out incarnations from 1.
+    """
+
+    seat: int
+    incarnation: int
+
+    def __str__(self) -> str:
+        return f"seat {self.seat}.{self.incarnation}"
+
+
+class Role(enum.IntEnum):
+    """What a replica is at the moment; the numbers stand in the fence page."""
+
+    NONE = 0
+    SECONDARY = 1
+    PRIMARY = 2
+    JOINING = 3
+    FENCED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value with what is known about it.
+
+    `expires_at_s` is wall-clock seconds or None; `served_by` names the copy that answered
+    ("memory" for node-shared memory of the primary, "memory-secondary", "primary");
+    `staleness_bound_s` is 0.0 where the answer was current, None where no bound is known.
+    """
+
+    value: Any
+    version: Version
+    expires_at_s: float | None
+    level: CacheConsistencyLevel
+    served_by: str
+    staleness_bound_s: float | None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptimizationContext:
+    """What a caller knows when it asks the optimizer: who, where, and how it goes at the moment."""
+
+    service_name: str
+    region: CacheRegion | str
+    current_hit_rate: float = 0.0
+    avg_access_time_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatistics:
+    """Counters of one replica since it started; byte counts are of its own store."""
+
+    region: str
+    shard: int
+    seat: int
+    role: str
+    pid: int
+    node_id: str
+    epoch: int
+    last_lsn: int
+    commit_lsn: int
+    entries_count: int
+    used_bytes: int
+    limit_bytes: int
+    writes_count: int
+    reads_by_socket_count: int
+    evictions_count: int
+    expirations_count: int
+    loads_count: int
+    prefetched_count: int
+    prefetch_used_count: int
+    in_sync_count: int
+    replication_lag_records: int
+    heap_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegionStatistics:
+    """A region as one client sees it: the sums over its primaries, and this client's own reads."""
+
+    region: str
+    entries_count: int
+    used_bytes: int
+    limit_bytes: int
+    writes_count: int
+    evictions_count: int
+    expirations_count: int
+    loads_count: int
+    prefetched_count: int
+    prefetch_used_count: int
+    hits_count: int
+    misses_count: int
+    memory_reads_count: int
+    socket_reads_count: int
+    weak_writes_lost_count: int
+    shards: tuple[ShardStatistics, ...]
+
+    @property
+    def hit_ratio(self) -> float:
+        """This client's hits per read, 0.0 when it has not read yet."""
+        reads = self.hits_count + self.misses_count
+        return self.hits_count / reads if reads else 0.0
