@@ -1,0 +1,44 @@
+"""Names by which the parts of a cluster find each other; a client imports no actor class."""
+
+from typing import Final
+
+NAMESPACE: Final = "daycache"
+"""Ray namespace of every actor of every cluster."""
+
+
+def coordinator_name(cluster: str) -> str:
+    """Return the name of a cluster's coordinator actor.
+
+    >>> coordinator_name("shop")
+    'shop:coordinator'
+    """
+    return f"{cluster}:coordinator"
+
+
+def replica_name(cluster: str, number: int) -> str:
+    """Return the name of a cluster's replica actor; `number` is never used twice in one cluster.
+
+    >>> replica_name("shop", 3)
+    'shop:replica:3'
+    """
+    return f"{cluster}:replica:{number}"
+
+
+def prefetcher_name(cluster: str) -> str:
+    """Return the name of a cluster's prefetcher actor."""
+    return f"{cluster}:prefetcher"
+
+
+def trainer_name(cluster: str) -> str:
+    """Return the name of a cluster's trainer actor."""
+    return f"{cluster}:trainer"
+
+
+def http_application_name(cluster: str) -> str:
+    """Return the name of a cluster's HTTP application on Ray Serve."""
+    return f"{cluster}-http"
+
+
+def predictor_application_name(cluster: str) -> str:
+    """Return the name of a cluster's predictor application on Ray Serve."""
+    return f"{cluster}-predictor"
