@@ -1,0 +1,89 @@
+# DayCache's targets. The environment is .venv beside this file; a second call installs nothing.
+# Needs python3 (3.10 or newer, with the venv module) and nothing else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/daycache-installed
+PYTEST := $(BIN)/python -m pytest
+# Which of the suites exist; a suite is a folder below tests/.
+suite = $(wildcard tests/$(1))
+SHORT := -m 'not slow'
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "DayCache needs Python 3.10 or newer; write make PYTHON=python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+	  || { echo "the venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@
+
+.PHONY: install
+install: $(STAMP) ## The environment in .venv, with everything that tests and benches need
+
+.PHONY: demo
+demo: $(STAMP) ## A small cluster on this machine, shown at work in a minute
+	$(BIN)/python -m bench.demo
+
+.PHONY: test
+test: lint test-house test-unit test-models test-simulation test-kill test-cluster ## Everything that decides whether a change is good (minutes)
+	@echo "all suites passed"
+
+.PHONY: test-long
+test-long: $(STAMP) ## The slow tests too: more seeds, longer kills, larger worlds
+	$(PYTEST) tests
+
+.PHONY: test-house
+test-house: $(STAMP) ## The rules of the house: floors, sizes, names, documentation, doctests, README examples
+	$(PYTEST) -q $(SHORT) tests/house
+
+.PHONY: test-unit
+test-unit: $(STAMP) ## Unit tests: no Ray, no sockets, no sleeping
+	$(PYTEST) -q $(SHORT) tests/unit
+
+.PHONY: test-models
+test-models: $(STAMP) ## Structures beside plain models
+	$(if $(call suite,models),$(PYTEST) -q $(SHORT) tests/models,@echo "no model tests yet")
+
+.PHONY: test-simulation
+test-simulation: $(STAMP) ## The protocol in a seeded world of faults
+	$(if $(call suite,simulation),$(PYTEST) -q $(SHORT) tests/simulation,@echo "no simulation tests yet")
+
+.PHONY: test-kill
+test-kill: $(STAMP) ## Stores whose owner is killed
+	$(if $(call suite,kill),$(PYTEST) -q $(SHORT) tests/kill,@echo "no kill tests yet")
+
+.PHONY: test-cluster
+test-cluster: $(STAMP) ## A real Ray on this machine
+	$(if $(call suite,cluster),$(PYTEST) -q $(SHORT) tests/cluster,@echo "no cluster tests yet")
+
+.PHONY: lint
+lint: $(STAMP) ## ruff and strict mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: $(STAMP) ## The short measurements, beside Redis, memcached and diskcache where they are installed
+	$(BIN)/python -m bench.run --short
+
+.PHONY: bench-long
+bench-long: $(STAMP) ## The full measurements (an hour)
+	$(BIN)/python -m bench.run
+
+.PHONY: wheel
+wheel: $(STAMP) ## The wheel in dist/
+	$(BIN)/python -m build --wheel
+
+.PHONY: clean
+clean: ## Everything that can be made again, the environment included
+	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
