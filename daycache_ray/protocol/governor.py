@@ -197,7 +197,7 @@ class Contest:
     """Tables against network on the same accesses, by mean surprise (negative log likelihood)."""
 
     def __init__(self, *, warm_count: int = 256, margin_ratio: float = 0.02, memory_count: int = 1_024) -> None:
-        assert 0 < warm_count
+        assert warm_count > 0
         assert 0.0 <= margin_ratio < 1.0
         self._warm_count = warm_count
         self._margin_ratio = margin_ratio
