@@ -146,11 +146,11 @@ class TradingDay:
 
     def describe(self) -> str:
         """Return a sentence or two for a report."""
+        clients = f"{sum(CLIENT_COUNTS.values())} clients of {len(CHAINS)} services"
         return (
-            f"synthetic trading day, seed {self.plan.seed}: {len(self.accesses):,} requests for {len(self.keys):,} keys by "
-            f"{sum(CLIENT_COUNTS.values())} clients of {len(CHAINS)} services in {self.plan.duration_s:g} s. "
-            f"{self.random_ratio:.1%} of the accesses are random (drawn heads of chains and noise); "
-            f"an all-knowing predictor would be right in {self.best_ratio:.1%}."
+            f"synthetic trading day, seed {self.plan.seed}: {len(self.accesses):,} requests for {len(self.keys):,} "
+            f"keys by {clients} in {self.plan.duration_s:g} s. {self.random_ratio:.1%} of the accesses are random "
+            f"(drawn heads of chains and noise); an all-knowing predictor would be right in {self.best_ratio:.1%}."
         )
 
     def write_parquet(self, path: str | Path) -> None:
