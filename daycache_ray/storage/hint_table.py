@@ -3,7 +3,7 @@
 One file, mapped by all: a header of 8 words and slots of 4 words of 8 bytes each.
 
     header  magic and format | slots | alive at (wall ms) | hints written | requests ahead | retired | 0 | 0
-    slot    key hash | probability f32, TTL s f32 | rate 1/s f32, period s f32 | stamp
+    slot    key hash | probability f32, reload s f32 | rate 1/s f32, period s f32 | stamp
 
 A hash may stand in any of the 8 slots from its home on; when all are taken the oldest gives way, so
 the file never grows. There is one writer, held by a lock for its life, and readers lock nothing: the
@@ -43,12 +43,14 @@ class Hint:
     """What the prefetcher knew of a key at `updated_ms` (wall clock).
 
     `probability` of being asked for again within the table's `requests_ahead` requests of its region,
-    `ttl_s` that was suggested then, `rate_per_s` of its accesses, `period_s` where it is PERIODIC, else 0.
+    `reload_s` that its origin takes (0: not measured), `rate_per_s` of its accesses, `period_s` where it
+    is PERIODIC, else 0. A TTL follows from these in a microsecond (structures.ttl_mathematics), and
+    depends on what the reader knows besides, so none is stored.
     """
 
     probability: float
     pattern: AccessPattern
-    ttl_s: float
+    reload_s: float
     rate_per_s: float
     period_s: float
     updated_ms: int
@@ -133,11 +135,11 @@ class HintReader:
             for _ in range(8):
                 stamp = words[at + 3]
                 floats = self._floats
-                probability, ttl_s = floats[2 * at + 2], floats[2 * at + 3]
+                probability, reload_s = floats[2 * at + 2], floats[2 * at + 3]
                 rate_per_s, period_s = floats[2 * at + 4], floats[2 * at + 5]
                 if stamp and words[at] == key_hash and words[at + 3] == stamp:
                     pattern = _PATTERNS[stamp & 3]
-                    return Hint(probability, pattern, ttl_s, rate_per_s, period_s, stamp >> 8)
+                    return Hint(probability, pattern, reload_s, rate_per_s, period_s, stamp >> 8)
                 if words[at] != key_hash:
                     break
         return None
@@ -192,7 +194,7 @@ class HintWriter:
         words[at + 3] = 0
         words[at] = key_hash
         self._floats[2 * at + 2] = hint.probability
-        self._floats[2 * at + 3] = hint.ttl_s
+        self._floats[2 * at + 3] = hint.reload_s
         self._floats[2 * at + 4] = hint.rate_per_s
         self._floats[2 * at + 5] = hint.period_s
         words[at + 3] = self._stamp
