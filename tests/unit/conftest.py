@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import pytest
+import ray
 
 
 class UnitTestError(AssertionError):
@@ -23,7 +23,7 @@ def _refuse(message: str) -> Callable[..., NoReturn]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         time, "sleep", _refuse("a unit test sleeps: pass the time as an argument, or move the test to tests/cluster")
     )
@@ -35,9 +35,6 @@ def _nothing_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             _refuse("a unit test opens a socket: hand both ends of a socketpair over, or move it to tests/cluster"),
             raising=False,
         )
-    ray_message = "a unit test starts Ray: test what decides without it, or move the test to tests/cluster"
-    if "ray" in sys.modules:
-        monkeypatch.setattr(sys.modules["ray"], "init", _refuse(ray_message))
-    yield
-    ray = sys.modules.get("ray")
-    assert ray is None or not ray.is_initialized(), ray_message
+    monkeypatch.setattr(
+        ray, "init", _refuse("a unit test starts Ray: test what decides without it, or move it to tests/cluster")
+    )

@@ -36,7 +36,7 @@ REFUSED: list[tuple[str, type[Any], dict[str, Any], list[str]]] = [
         {"regions": [{"name": "a"}, {"name": "b", "shard": 4}]},
         ["regions[1].shard: there is no such field; did you mean 'shards'?"],
     ),
-    ("range in a part", ClusterConfig, {"timing": {"beacon_s": 0}}, ["timing.beacon_s: must be greater than 0 (got 0)"]),
+    ("range in a part", ClusterConfig, {"timing": {"beacon_s": 0}}, ["timing.beacon_s: must be greater than 0"]),
     (
         "rule in a part",
         ClusterConfig,
@@ -111,7 +111,8 @@ def test_refused_with_path_and_advice(model: type[Any], fields: dict[str, Any], 
 
 def test_a_part_built_by_hand_and_a_mapping_are_the_same() -> None:
     by_hand = ClusterConfig(name="shop", regions=(RegionConfig(name="orders", level=CacheConsistencyLevel.STRONG),))
-    by_mapping = ClusterConfig(**{"name": "shop", "regions": [{"name": "orders", "level": "Strong"}]})
+    mapping: dict[str, Any] = {"name": "shop", "regions": [{"name": "orders", "level": "Strong"}]}
+    by_mapping = ClusterConfig(**mapping)
 
     assert by_hand == by_mapping
     assert by_hand.region("orders").strong_copies == 2
