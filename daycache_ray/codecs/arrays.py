@@ -1,0 +1,140 @@
+"""NumPy arrays and scalars: a short head, then the items as they lie in memory.
+
+Loaded by the registry when the first NumPy value passes. Decoding copies nothing: the array lies on the payload, and it
+is read-only whatever the payload was, so that a caller's code does not depend on where its value was found.
+
+    kind u8 (0 C order, 1 Fortran order, 2 scalar) | dimensions u8 | length of dtype u16 | u64s of shape | dtype | pad
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import msgspec
+import numpy as np
+
+from daycache_ray.codecs.scalars import Encoded, Payload
+from daycache_ray.words.errors import CorruptRecordError, InvalidValueError
+from daycache_ray.words.records import Codec
+
+NUMPY: Final = int(Codec.NUMPY)
+_HEAD: Final = struct.Struct("<BBH")
+_ALIGNMENT_BYTES: Final = 16
+"""Items begin at a multiple of it: the widest item NumPy has, a long double, wants 16."""
+_C_ORDER, _FORTRAN_ORDER, _SCALAR = 0, 1, 2
+_DIMENSIONS: Final = tuple(struct.Struct(f"<{count}Q") for count in range(65))
+
+
+def encode(value: Any) -> Encoded:
+    """Return an ndarray or NumPy scalar as bytes; raises InvalidValueError for items that are Python objects."""
+    if isinstance(value, np.generic):
+        kind, array = _SCALAR, np.asarray(value)
+        if type(value) in (np.str_, np.bytes_) and array[()] != value:
+            raise InvalidValueError("a NumPy text that ends in NUL loses it; store str(value) or bytes(value)")
+    elif value.ndim > 1 and value.flags.f_contiguous and not value.flags.c_contiguous:
+        kind, array = _FORTRAN_ORDER, value.T
+    else:
+        kind, array = _C_ORDER, value
+    text = _describe(array.dtype) if array.dtype.metadata is None else _refuse(array.dtype)
+    shape = value.shape
+    head = _HEAD.pack(kind, len(shape), len(text)) + _DIMENSIONS[len(shape)].pack(*shape) + text
+    pad = bytes(-len(head) % _ALIGNMENT_BYTES)
+    return NUMPY, b"".join((head, pad, _items(array)))
+
+
+def decode(payload: Payload) -> Any:
+    """Return the array on top of `payload`, read-only, or the scalar; raises CorruptRecordError."""
+    try:
+        kind, dimensions, length = _HEAD.unpack_from(payload)
+        shape = _DIMENSIONS[dimensions].unpack_from(payload, _HEAD.size)
+        start = _HEAD.size + 8 * dimensions
+        dtype = _understand(bytes(payload[start : start + length]))
+        offset = start + length + -(start + length) % _ALIGNMENT_BYTES
+        order: Literal["F", "C"] = "F" if kind == _FORTRAN_ORDER else "C"
+        array: Any = np.ndarray(shape, dtype, payload, offset, order=order)
+        if kind > _SCALAR or offset + array.nbytes != len(payload):
+            raise ValueError("its length is not that of its items")
+        if kind == _SCALAR:
+            # A structured scalar would be a window into the payload, and writable where that is.
+            return np.array(array)[()]
+    except Exception as error:
+        raise CorruptRecordError(f"a stored array cannot be read: {error}") from error
+    array.flags.writeable = False
+    return array
+
+
+def _items(array: Any) -> bytes | memoryview:
+    if array.nbytes == 0:
+        return b""
+    if not array.flags.c_contiguous:
+        return array.tobytes()  # type: ignore[no-any-return]
+    # As plain bytes, because datetime64 and structured items have no buffer; reshape gives 0-d a dimension.
+    return array.reshape(-1).view(np.uint8).data  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=256)
+def _describe(dtype: np.dtype[Any]) -> bytes:
+    """Return a dtype as its short name, or as MessagePack of its fields, checked that it can be understood."""
+    if dtype.hasobject:
+        _refuse(dtype)
+    text = dtype.str.encode() if dtype.names is None else b"\x00" + msgspec.msgpack.encode(_fields(dtype))
+    try:
+        exact = _understand(text) == dtype and len(text) < 65_536
+    except (TypeError, ValueError):
+        exact = False
+    return text if exact else _refuse(dtype)
+
+
+@lru_cache(maxsize=256)
+def _understand(text: bytes) -> np.dtype[Any]:
+    """Return the dtype of `_describe`; raises TypeError or ValueError."""
+    dtype = _dtype_of(msgspec.msgpack.decode(text[1:])) if text[:1] == b"\x00" else np.dtype(text.decode("ascii"))
+    if dtype.hasobject:
+        raise ValueError("its items are Python objects")
+    return dtype
+
+
+def _fields(dtype: np.dtype[Any]) -> Any:
+    """Return [str] | [base, shape] | {names, formats, offsets, titles, itemsize, aligned} for any dtype."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return [_fields(base), list(shape)]
+    if dtype.names is None or dtype.fields is None:
+        return [dtype.str]
+    fields = [dtype.fields[name] for name in dtype.names]
+    titles = [field[2] if len(field) > 2 else None for field in fields]
+    if not all(title is None or isinstance(title, str) for title in titles):
+        _refuse(dtype)
+    return {
+        "names": list(dtype.names),
+        "formats": [_fields(field[0]) for field in fields],
+        "offsets": [field[1] for field in fields],
+        "titles": titles,
+        "itemsize": dtype.itemsize,
+        "aligned": dtype.isalignedstruct,
+    }
+
+
+def _dtype_of(fields: Any) -> np.dtype[Any]:
+    if isinstance(fields, list):
+        if len(fields) == 1:
+            return np.dtype(str(fields[0]))
+        return np.dtype((_dtype_of(fields[0]), tuple(fields[1])))
+    described = {
+        "names": fields["names"],
+        "formats": [_dtype_of(part) for part in fields["formats"]],
+        "offsets": fields["offsets"],
+        "itemsize": fields["itemsize"],
+    }
+    if any(title is not None for title in fields["titles"]):
+        described["titles"] = fields["titles"]
+    return np.dtype(described, align=fields["aligned"])  # type: ignore[call-overload,no-any-return]
+
+
+def _refuse(dtype: np.dtype[Any]) -> bytes:
+    raise InvalidValueError(
+        f"an array of dtype {dtype!r} cannot be stored exactly; convert it to plain numbers, fixed-width text or "
+        "datetime64 (array.astype), or allow pickle in the region"
+    )

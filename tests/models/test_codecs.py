@@ -1,0 +1,134 @@
+"""Codecs beside the value itself: round trips of anything, and no payload that makes a decoder raise what it should not."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import zoneinfo
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from daycache_ray.codecs.registry import DECODERS, decode, encode
+from daycache_ray.words.errors import CorruptRecordError
+from daycache_ray.words.records import Codec
+
+texts = st.text(st.characters(exclude_categories=()), max_size=20)
+zones = st.one_of(
+    st.none(),
+    st.just(dt.timezone.utc),
+    st.sampled_from(["Europe/Berlin", "America/New_York", "Asia/Kathmandu"]).map(zoneinfo.ZoneInfo),
+    st.builds(dt.timezone, st.timedeltas(dt.timedelta(hours=-23), dt.timedelta(hours=23)), texts),
+)
+hashable = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    texts,
+    st.binary(max_size=20),
+    st.decimals(),
+    st.uuids(),
+    st.complex_numbers(),
+    st.timedeltas(),
+    st.dates(),
+    st.times(timezones=zones),
+    st.datetimes(timezones=zones, allow_imaginary=True),
+)
+keys = st.recursive(
+    hashable.filter(lambda key: "sNaN" not in repr(key)), lambda inner: st.tuples(inner, inner), max_leaves=4
+)
+values = st.recursive(
+    hashable | st.binary(max_size=20).map(bytearray),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=5),
+        st.lists(inner, max_size=5).map(tuple),
+        st.dictionaries(keys, inner, max_size=5),
+        st.sets(keys, max_size=4),
+        st.frozensets(keys, max_size=4),
+    ),
+    max_leaves=20,
+)
+
+
+def same(left: Any, right: Any) -> bool:
+    """Equal in type and value all the way down; NaN equals NaN, 0.0 differs from -0.0."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, float):
+        return left == right and math.copysign(1, left) == math.copysign(1, right) or (left != left and right != right)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, dict):
+        return same(list(left.items()), list(right.items()))
+    if isinstance(left, set | frozenset):
+        return sorted(map(repr, left)) == sorted(map(repr, right))
+    if isinstance(left, dt.datetime | dt.time):
+        return repr(left) == repr(right) and left.tzinfo == right.tzinfo
+    return repr(left) == repr(right)
+
+
+@given(values)
+@settings(max_examples=400)
+def test_any_value_comes_back(value: Any) -> None:
+    codec, payload = encode(value)
+    assert same(decode(codec, payload), value)
+    assert same(decode(codec, memoryview(payload)), value)
+
+
+dtypes = npst.scalar_dtypes() | npst.nested_dtypes(
+    npst.scalar_dtypes() | npst.unicode_string_dtypes() | npst.byte_string_dtypes()
+)
+
+
+@given(npst.arrays(dtypes, npst.array_shapes(min_dims=0, min_side=0, max_side=4)), st.booleans())
+@settings(max_examples=150)
+def test_any_array_comes_back(array: Any, turned: bool) -> None:
+    array = array.T if turned else array
+    back = decode(*encode(array))
+    assert type(back) is type(array)
+    assert back.dtype == array.dtype
+    assert back.shape == array.shape
+    assert back.tobytes() == array.tobytes()
+
+
+SAMPLES = [
+    encode(value)
+    for value in (
+        {"a": [1, (2.5, {3}), None], (1,): dt.datetime(2026, 1, 2, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin"))},
+        np.arange(6.0).reshape(2, 3),
+        np.zeros(2, [("a", "f8"), ("b", "U3")]),
+        pa.table({"a": [1, None], "b": ["x", "yy"]}),
+        torch.ones(2, 3),
+        {"n": np.arange(3), "t": torch.ones(2)},
+    )
+]
+
+
+@given(st.sampled_from([codec for codec in range(256) if codec != Codec.PICKLE]), st.binary(max_size=100))
+@settings(max_examples=400)
+def test_random_bytes_are_a_value_or_corrupt(codec: int, payload: bytes) -> None:
+    for stored in (payload, memoryview(payload)):
+        try:
+            DECODERS[codec](stored)
+        except CorruptRecordError:
+            pass
+
+
+@given(st.sampled_from(SAMPLES), st.data())
+@settings(max_examples=600)
+def test_damaged_payloads_are_a_value_or_corrupt(sample: tuple[int, bytes], data: st.DataObject) -> None:
+    codec, payload = sample
+    damaged = bytearray(payload)
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(payload)) | st.just(len(payload)))
+    try:
+        DECODERS[codec](bytes(damaged[:cut]))
+    except CorruptRecordError:
+        pass
