@@ -1,4 +1,4 @@
-"""Codecs beside the value itself: round trips of anything, and no payload that makes a decoder raise what it should not."""
+"""Codecs beside the value itself: any value makes the trip, and no payload makes a decoder raise anything odd."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def same(left: Any, right: Any) -> bool:
     if type(left) is not type(right):
         return False
     if isinstance(left, float):
-        return left == right and math.copysign(1, left) == math.copysign(1, right) or (left != left and right != right)
+        return (left == right and math.copysign(1, left) == math.copysign(1, right)) or (left != left and right != right)
     if isinstance(left, list | tuple):
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, dict):

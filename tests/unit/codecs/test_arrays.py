@@ -138,9 +138,9 @@ def test_nested_values_of_other_families() -> None:
 TORCH_DTYPES = [
     getattr(torch, name)
     for name in (
-        "bool uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex32 complex64 "
-        "complex128 float8_e4m3fn float8_e5m2"
-    ).split()
+        *("bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64", "float16", "bfloat16"),
+        *("float32", "float64", "complex32", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2"),
+    )
 ]
 
 
