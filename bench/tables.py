@@ -114,7 +114,7 @@ def print_memory(console: Console, rows: list[dict[str, Any]]) -> None:
             word = "keeps" if row["keeps_its_limit"] else "[red]does not keep[/red]"
             console.print(
                 f"  {row['entries']:,} entries of {row['value_bytes']:,} B into {row['limit_bytes'] >> 20} MiB: "
-                f"{row['kept_entries']:,} kept, {row['evictions']:,} evicted, {row['used_bytes'] / 2**20:.1f} MiB used: "
+                f"{row['kept_entries']:,} kept, {row['evictions']:,} evicted, {row['used_bytes'] / 2**20:.1f} MiB: "
                 f"{word} its limit"
             )
 

@@ -92,6 +92,8 @@ class Access(NamedTuple):
     origin_us: int
     is_random: bool
     pbest: float
+    is_region_head: bool = False
+    """Not random, but the first access of its chain to its region: it follows from another region's."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,11 @@ class TradingDay:
         return sum(access.is_random for access in self.accesses) / max(len(self.accesses), 1)
 
     @property
+    def region_head_ratio(self) -> float:
+        """Part that follows from another region's accesses only: dice to a predictor of single regions."""
+        return sum(access.is_region_head for access in self.accesses) / max(len(self.accesses), 1)
+
+    @property
     def best_ratio(self) -> float:
         """Expected part that an all-knowing predictor of one key names rightly: the ceiling for top-1."""
         return sum(access.pbest for access in self.accesses) / max(len(self.accesses), 1)
@@ -150,7 +157,8 @@ class TradingDay:
         return (
             f"synthetic trading day, seed {self.plan.seed}: {len(self.accesses):,} requests for {len(self.keys):,} "
             f"keys by {clients} in {self.plan.duration_s:g} s. {self.random_ratio:.1%} of the accesses are random "
-            f"(drawn heads of chains and noise); an all-knowing predictor would be right in {self.best_ratio:.1%}."
+            f"(drawn heads of chains and noise); an all-knowing predictor would be right in {self.best_ratio:.1%}. "
+            f"Another {self.region_head_ratio:.1%} follow only from what was asked of another region."
         )
 
     def write_parquet(self, path: str | Path) -> None:
@@ -178,6 +186,19 @@ class TradingDay:
         pq.write_table(table, path)
 
 
+def _symbol(number: int) -> str:
+    """Return four letters, another four for each number below 8,000.
+
+    >>> _symbol(0), _symbol(1), _symbol(7_999)
+    ('BABA', 'CABA', 'ZUZU')
+    """
+    consonants = "BCDFGHJKLMNPRSTVWXYZ"
+    number, first = divmod(number, 20)
+    number, third = divmod(number, 20)
+    fourth, second = divmod(number, 4)
+    return consonants[first] + "AEIU"[second] + consonants[third] + "AEIOU"[fourth]
+
+
 class _Market:
     """The symbols' ranks and partners, which drift from quarter to quarter of the day."""
 
@@ -187,7 +208,7 @@ class _Market:
         weights = [1 / (rank + 1) ** plan.zipf for rank in range(count)]
         self._cumulated = list(itertools.accumulate(weights))
         self.top_ratio = weights[0] / self._cumulated[-1]
-        self._symbols = [f"{'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[i % 26]}{'AEIOU'[i // 26 % 5]}{i:03d}" for i in range(count)]
+        self._symbols = [_symbol(number) for number in range(count)]
         ranks, partners = rng.sample(range(count), count), rng.sample(range(count), count)
         self._quarters = []
         for _ in range(4):
@@ -220,7 +241,7 @@ class _Market:
         for step in CHAINS[service]:
             kind, of = (step.removeprefix("pair "), partner) if step.startswith("pair ") else (step, name)
             if kind == "candle":
-                result.append((kind, f"candle:{of}:{window}"))
+                result.append((kind, f"candle:{of}:{window:03d}"))
                 window += 1
             elif kind in ("position", "limit"):
                 result.append((kind, f"{kind}:{desk}" if kind == "limit" else f"position:{desk}:{of}"))
@@ -246,14 +267,18 @@ def _client(
     for round_number in itertools.count():
         begun_s = at_s
         symbol = 0 if is_clocked else market.draw(at_s, rng)
+        regions_met: set[str] = set()
         for place, (kind, key) in enumerate(market.chain(service, symbol, client, round_number, at_s)):
             is_dice = place == 0 and not is_clocked
             pbest = (1 - plan.noise_ratio) * (market.top_ratio if is_dice else 1.0)
             while rng.random() < plan.noise_ratio:
                 number = rng.randrange(plan.references_count)
-                yield _access(at_s, f"reference:{number}", "reference", client, service, True, pbest)
+                yield _access(at_s, f"reference:{number:05d}", "reference", client, service, True, pbest)
                 at_s += step_s * rng.uniform(0.6, 1.4)
-            yield _access(at_s, key, kind, client, service, is_dice, pbest)
+            access = _access(at_s, key, kind, client, service, is_dice, pbest)
+            is_head = not is_clocked and not is_dice and access.region not in regions_met
+            regions_met.add(access.region)
+            yield access._replace(is_region_head=is_head)
             at_s += step_s * rng.uniform(0.6, 1.4)
         if is_clocked:
             at_s = max(begun_s + plan.refresh_s, at_s)
