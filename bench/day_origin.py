@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,14 @@ class DayOrigin:
 class SlowLoader:
     """A batch loader that waits before it asks another one: the dearest key of the batch decides."""
 
-    def __init__(self, inner: Any, latency_us: Mapping[str, int]) -> None:
+    def __init__(self, inner: Any, latency_us: Mapping[str, int], wait_s: Callable[[float], None] = time.sleep) -> None:
         self._inner = inner
+        self._wait_s = wait_s
         self._latency_us = dict(latency_us)
 
     def load_many(self, keys: Sequence[str]) -> Mapping[str, Any]:
         """Wait the simulated latency, then load from the table."""
-        time.sleep(max(self._latency_us.get(key.partition(":")[0], 0) for key in keys) / 1e6)
+        self._wait_s(max(self._latency_us.get(key.partition(":")[0], 0) for key in keys) / 1e6)
         found: Mapping[str, Any] = self._inner.load_many(keys)
         return found
 
