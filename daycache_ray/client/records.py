@@ -1,0 +1,58 @@
+"""A stored record taken apart for a reader; the other way round for a writer of a long key."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from daycache_ray.words.errors import CorruptRecordError
+from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag
+from daycache_ray.words.types import Version
+
+
+class Seen(NamedTuple):
+    """What a read found, the value still encoded. `expires_at_ns` 0: never."""
+
+    version: Version
+    expires_at_ns: int
+    codec: int
+    flags: int
+    payload: bytes | memoryview
+    served_by: str
+    staleness_bound_s: float | None
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether it is a remembered miss: the origin has no such key."""
+        return bool(self.flags & Flag.NEGATIVE)
+
+    def is_expired(self, wall_ns: int) -> bool:
+        """Whether the clock says that it is over."""
+        return 0 < self.expires_at_ns <= wall_ns
+
+
+def seen_of(
+    record: bytes, key: bytes, served_by: str, staleness_bound_s: float | None, payload: bytes | memoryview | None = None
+) -> Seen | None:
+    """Return a record's parts; None when it belongs to another long key with the same digest.
+
+    `payload` is what follows the header where the record names a file; None: it stands in the record.
+
+    Raises:
+        CorruptRecordError: it is too short to be a record.
+    """
+    if len(record) < HEADER_BYTES:
+        raise CorruptRecordError(f"a record of {len(record)} bytes has no header")
+    epoch, lsn, expires_at_ns, _, _, codec, flags, _ = HEADER.unpack_from(record)
+    if payload is None:
+        payload = record[HEADER_BYTES:]
+    if flags & Flag.LONG_KEY:
+        end = 2 + int.from_bytes(payload[:2], "little")
+        if payload[2:end] != key:
+            return None
+        payload = payload[end:]
+    return Seen(Version(epoch, lsn), expires_at_ns, codec, flags, payload, served_by, staleness_bound_s)
+
+
+def with_long_key(payload: bytes, key: bytes) -> bytes:
+    """Return the payload of a record with Flag.LONG_KEY: the full key stands in front of the value."""
+    return len(key).to_bytes(2, "little") + key + payload
