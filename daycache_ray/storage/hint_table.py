@@ -76,9 +76,9 @@ class _Table:
             raise StoreFormatError(f"{path} is no hint table: remove it")
         self.path = path
         self._map = mmap.mmap(descriptor, size, access=access)
-        view = memoryview(self._map)
-        self.words = view.cast("Q")
-        self.floats = view.cast("f")
+        self._view = memoryview(self._map)
+        self.words = self._view.cast("Q")
+        self.floats = self._view.cast("f")
         slots = self.words[1]
         if self.words[0] != MAGIC or slots & (slots - 1) or size != (_HEADER_WORDS + slots * _SLOT_WORDS) * 8:
             self.close()
@@ -90,6 +90,7 @@ class _Table:
         """Give the mapping back."""
         self.words.release()
         self.floats.release()
+        self._view.release()
         self._map.close()
 
 
