@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from daycache_ray.cli.connection import DEFAULT_CLUSTER, DEFAULT_SERVICE, Address, Cluster, Service, connected, join_ray
+from daycache_ray.cli.connection import (
+    DEFAULT_CLUSTER,
+    DEFAULT_SERVICE,
+    Address,
+    Cluster,
+    Service,
+    connected,
+    join_ray,
+    wait_for_nodes,
+)
 from daycache_ray.cli.say import AsJson, in_bytes, mistakes_said, result, table
 from daycache_ray.words.config import ClusterConfig
 
@@ -24,15 +33,19 @@ def up(
     address: Address = None,
     config: ConfigFile = None,
     http: Annotated[bool, typer.Option("--http", help="Serve HTTP too, on Ray Serve.")] = False,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Wait until Ray has so many machines.")] = 1,
+    wait_s: Annotated[float, typer.Option("--wait-s", min=0, help="Longest wait for --nodes, in seconds.")] = 300.0,
     as_json: AsJson = False,
 ) -> None:
     """Start a cache on a Ray cluster that runs, and leave it running.
 
-    Start Ray first: `ray start --head` on one machine, `ray up cluster.yaml` on several.
+    Start Ray first: `ray start --head` on one machine, `ray up cluster.yaml` on several. Copies of a
+    shard go to the machines that are there at the start, so wait for all with --nodes.
     """
     with mistakes_said(as_json):
         wanted = ClusterConfig.load(config)
         join_ray(address)
+        wait_for_nodes(nodes, wait_s)
         from daycache_ray.actors.launch import start
 
         cache = start(wanted, http=http, address=address)

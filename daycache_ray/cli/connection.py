@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from daycache_ray.words.errors import UnavailableError
 
 if TYPE_CHECKING:
     from daycache_ray.client.cache import Cache
@@ -24,6 +27,9 @@ Service = Annotated[str, typer.Option("--service", help="The service to ask as; 
 DEFAULT_CLUSTER = "daycache"
 DEFAULT_SERVICE = "default"
 
+NODES_POLL_S = 1.0
+"""Machines come up in seconds to minutes."""
+
 
 def join_ray(address: str | None) -> None:
     """Make this process part of a Ray cluster that runs already; never starts one.
@@ -37,6 +43,21 @@ def join_ray(address: str | None) -> None:
     from daycache_ray.wire.ray_runtime import join
 
     join(address or None)
+
+
+def wait_for_nodes(count: int, wait_s: float) -> None:
+    """Wait until the Ray cluster has `count` machines.
+
+    Raises:
+        UnavailableError: it has fewer after `wait_s` seconds; says how many.
+    """
+    import ray
+
+    deadline_s = time.monotonic() + wait_s
+    while (alive := sum(node["Alive"] for node in ray.nodes())) < count:
+        if time.monotonic() > deadline_s:
+            raise UnavailableError(f"Ray has {alive} of {count} machines after {wait_s:g} s: see `ray status`")
+        time.sleep(NODES_POLL_S)
 
 
 @contextlib.contextmanager
