@@ -9,7 +9,7 @@ import os
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.pop("RAY_ADDRESS", None)
-for name in [name for name in os.environ if name.startswith("DAYCACHE_")]:
+for name in [name for name in os.environ if name.startswith("DAYCACHE_") and not name.startswith("DAYCACHE_TEST_")]:
     del os.environ[name]
 
 from hypothesis import settings  # noqa: E402

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
-
-import cloudpickle
 
 
 class SealedLoader:
@@ -19,12 +18,17 @@ class SealedLoader:
     @classmethod
     def seal(cls, loader: Any) -> SealedLoader:
         """Return the envelope of `loader`; one that is sealed already is returned as it is."""
-        return loader if isinstance(loader, SealedLoader) else cls(cloudpickle.dumps(loader))
+        if isinstance(loader, SealedLoader):
+            return loader
+        # Ray's own copy is there wherever Ray is. Late, because loaders are resolved without Ray, too.
+        from ray import cloudpickle
+
+        return cls(cloudpickle.dumps(loader))  # type: ignore[no-untyped-call]
 
     def open(self) -> Any:
         """Return the loader, unpickled once per envelope; raises what its imports raise."""
         if self._opened is None:
-            self._opened = cloudpickle.loads(self._payload)
+            self._opened = pickle.loads(self._payload)
         return self._opened
 
     def __reduce__(self) -> tuple[type[SealedLoader], tuple[bytes]]:

@@ -61,7 +61,7 @@ def same(left: Any, right: Any) -> bool:
     if type(left) is not type(right):
         return False
     if isinstance(left, float):
-        return (left == right and math.copysign(1, left) == math.copysign(1, right)) or (left != left and right != right)
+        return math.copysign(1, left) == math.copysign(1, right) if left == right else left != left and right != right
     if isinstance(left, list | tuple):
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, dict):
