@@ -14,7 +14,8 @@ def failure_of(request_id: int, error: Exception) -> Failure:
     """Return the answer that carries `error`; one that is not ours becomes a ServerError."""
     if not isinstance(error, CacheError):
         error = ServerError(f"the replica failed inside with {type(error).__name__}: {error}; its log has the trace")
-    fields = {name: value for name, value in error.fields.items() if isinstance(value, (int, float, str, bool, type(None)))}
+    plain = (int, float, str, bool, type(None))
+    fields = {name: value for name, value in error.fields.items() if isinstance(value, plain)}
     return Failure(request_id, type(error).__name__, error.message, fields)
 
 

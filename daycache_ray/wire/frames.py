@@ -52,7 +52,8 @@ def error_frame(text: str) -> bytes:
 def decode_request(payload: bytes) -> Request:
     """Return the request in `payload`; raises ProtocolError for anything else."""
     try:
-        return _decode_request(payload)
+        request: Request = _decode_request(payload)
+        return request
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(f"not a request: {error}") from None
 
@@ -60,7 +61,8 @@ def decode_request(payload: bytes) -> Request:
 def decode_peer(payload: bytes) -> PeerMessage:
     """Return the peer message in `payload`; raises ProtocolError for anything else."""
     try:
-        return _decode_peer(payload)
+        message: PeerMessage = _decode_peer(payload)
+        return message
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(f"not a message between replicas: {error}") from None
 
@@ -98,6 +100,7 @@ def decode_answer(frame: Any) -> Answer:
     if not isinstance(frame, bytes):
         raise ProtocolError(f"the other side does not speak this protocol: {frame}")
     try:
-        return _decode_answer(frame)
+        answer: Answer = _decode_answer(frame)
+        return answer
     except msgspec.DecodeError as error:
         raise ProtocolError(f"not an answer: {error}") from None

@@ -139,7 +139,8 @@ class ServerConnection(asyncio.Protocol):
             raise ProtocolVersionError(f"{text}: install the same release on both sides")
         token_fits = hmac.compare_digest(request.token.encode(), self._server.token.encode())
         if request.cluster != self._server.cluster or not token_fits:
-            raise AccessDeniedError(f"the hello does not open cluster '{self._server.cluster}': connect by daycache.connect")
+            text = f"the hello does not open cluster '{self._server.cluster}'"
+            raise AccessDeniedError(f"{text}: connect by daycache.connect")
         self.greeted = True
         self.service = request.service
         self.answer(Welcome(request.id, self._server.seat, 0))
@@ -177,7 +178,7 @@ class SocketServer:
         """
         loop = asyncio.get_running_loop()
         with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+            os.unlink(path)
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         unix.bind(str(path))
         os.chmod(path, 0o600)

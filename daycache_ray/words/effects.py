@@ -1,7 +1,7 @@
 """What a machine asks of its shell. A machine returns an ordered tuple; the shell keeps the order.
 
-Store effects (Append, Apply, Truncate, Commit, ResetStore, LoadItems, FinishCopy) of one turn go into one transaction of
-the store. Everything after them in the tuple (Send, Tell, PublishFence, Answer, Serve, Refuse) is
+Store effects (Append, Apply, Truncate, Commit, ResetStore, LoadItems, FinishCopy) of one turn go into
+one transaction of the store. Everything after them in the tuple (Send, Tell, PublishFence, Answer, Serve, Refuse) is
 performed only when that transaction is committed, so that nobody hears of what a reader cannot see.
 """
 

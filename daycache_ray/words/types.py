@@ -148,10 +148,8 @@ class ShardStatistics:
     expirations_count: int
     loads_count: int
     prefetched_count: int
-    prefetch_used_count: int
     in_sync_count: int
     replication_lag_records: int
-    heap_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +165,6 @@ class RegionStatistics:
     expirations_count: int
     loads_count: int
     prefetched_count: int
-    prefetch_used_count: int
     hits_count: int
     misses_count: int
     memory_reads_count: int

@@ -1,0 +1,344 @@
+"""One replica of one shard, as a Ray actor: a thin shell around a machine, a store and a socket.
+
+The actor is born without a seat (a spare). `open_store` gives it one, `begin` the incarnation that the
+coordinator handed out; from then on its Unix socket answers clients of the node and its TCP port those
+of others. Ray calls on the handle are a door too: a millisecond each, batches included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+import structlog
+
+from daycache_ray.actors.clocks import read_clocks
+from daycache_ray.actors.handle_calls import HandleCalls
+from daycache_ray.actors.peer_links import PeerLinks
+from daycache_ray.actors.requests import RequestDesk
+from daycache_ray.actors.runner import Runner
+from daycache_ray.actors.salvaging import Salvager
+from daycache_ray.protocol.replica import ShardReplica
+from daycache_ray.protocol.settings import ReplicaSettings
+from daycache_ray.storage.directory import replica_directory, wipe
+from daycache_ray.storage.store import Store
+from daycache_ray.wire.address import address_of
+from daycache_ray.wire.server import ServerConnection, SocketServer
+from daycache_ray.words.cluster_map import MemberAddress
+from daycache_ray.words.config import ClusterConfig, RegionConfig
+from daycache_ray.words.errors import NotPrimaryError, ServerError, StoreFormatError, StoreInUseError
+from daycache_ray.words.messages import (
+    Configure,
+    ConnectionClosed,
+    Expired,
+    Leave,
+    NextExpiry,
+    PeerGone,
+)
+from daycache_ray.words.operations import Request
+from daycache_ray.words.types import CacheConsistencyLevel, Member, ShardId
+
+EXPIRY_PASS_S = 0.1
+EXPIRY_PASS_COUNT_MAX = 1_000
+STORE_WAIT_S = 5.0
+
+_log = structlog.get_logger("daycache.replica")
+
+
+class StoreInfo(NamedTuple):
+    """What a replica found in its store, and how it can be reached."""
+
+    node_id: str
+    pid: int
+    store_id: int
+    last_epoch: int
+    last_lsn: int
+    directory: str
+    socket_path: str
+    host: str
+    port: int
+
+
+class Replica(HandleCalls):
+    """The actor's class; see the module. Everything runs on the actor's event loop."""
+
+    def __init__(self, config: ClusterConfig, cluster_id: str, token: str, number: int, coordinator_name: str) -> None:
+        self._config = config
+        self._cluster = f"{config.name}-{cluster_id}"
+        self._token = token
+        self._coordinator_name = coordinator_name
+        self._directory = Path(config.memory_path) / "daycache" / self._cluster
+        self._socket_path = self._directory / f"{number}.socket"
+        self._node_id = ray.get_runtime_context().get_node_id()
+        self._closed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._shard: ShardId | None = None
+        self._seat = -1
+        self._store: Store | None = None
+        self._server: SocketServer | None = None
+        self._links: PeerLinks | None = None
+        self._desk: RequestDesk | None = None
+        self._runner: Runner | None = None
+        self._addresses: dict[Member, MemberAddress] = {}
+        self._info: StoreInfo | None = None
+        self._expirations_count = 0
+
+    async def ping(self) -> None:
+        """Answer when the process is up."""
+
+    async def node(self) -> str:
+        """Return the id of the node it runs on."""
+        return self._node_id
+
+    async def wait_closed(self) -> None:
+        """Return when the actor ends in order; fails by Ray when it dies."""
+        await self._closed.wait()
+
+    async def open_store(self, shard: tuple[str, int], seat: int, fresh: bool) -> StoreInfo:
+        """Take a seat: open its store, warm where one is there, and the sockets.
+
+        `fresh`: the cluster has never had this shard, so what lies there is of nobody and is removed.
+        """
+        assert self._store is None, "an actor takes one seat in its life"
+        self._shard = ShardId(*shard)
+        self._seat = seat
+        self._store = await self._open(fresh)
+        host = ray.util.get_node_ip_address()
+        self._server = SocketServer(self, cluster=self._config.name, token=self._token, seat=seat)
+        await self._server.listen(self._socket_path, host)
+        recovered = self._store.recovered()
+        last = recovered.records[-1] if recovered.records else None
+        self._info = StoreInfo(
+            self._node_id,
+            os.getpid(),
+            recovered.store_id,
+            last.epoch if last else recovered.base_epoch,
+            last.lsn if last else recovered.base_lsn,
+            str(self._store.directory),
+            str(self._socket_path),
+            host,
+            self._server.port,
+        )
+        return self._info
+
+    async def begin(self, member: tuple[int, int], configure: Configure | None, addresses: list[MemberAddress]) -> None:
+        """Start to take part as `member`."""
+        assert self._store is not None
+        assert self._shard is not None
+        assert self._runner is None
+        region = self._region()
+        member = Member(*member)
+        machine = ShardReplica(
+            self._shard, member, _settings(self._config, region), self._store.recovered(), self._store, read_clocks()
+        )
+        self._links = PeerLinks(self._config.name, self._token, self._on_peer_lost)
+        self._desk = RequestDesk(
+            self._shard,
+            self._store,
+            self._post,
+            self._statistics_fields,
+            evicts=region.level is not CacheConsistencyLevel.STRONG,
+        )
+        self._runner = Runner(
+            machine, self._store, send=self._links.send, tell=self._tell, desk=self._desk, on_broken=self._on_broken
+        )
+        self._salvager = Salvager(self._runner, lambda member: self._addresses.get(member), self._node_id)
+        self._know(addresses)
+        self._post(NextExpiry(self._store.next_expiry_ns()))
+        if configure is not None:
+            self._post(configure)
+        self._spawn(self._expire())
+
+    async def configure(self, configure: Configure, addresses: list[MemberAddress]) -> None:
+        """Hear of a configuration."""
+        if self._runner is not None:
+            self._know(addresses)
+            self._post(configure)
+
+    async def describe(self) -> tuple[tuple[int, int] | None, StoreInfo | None]:
+        """Return the member that this actor is, and how it is reached; for a coordinator that restarted."""
+        member = None if self._runner is None else tuple(self._runner.machine.member)
+        return member, self._info
+
+    async def leave(self, remove: bool) -> None:
+        """End in order; `remove` takes the store away too."""
+        if self._runner is not None:
+            self._post(Leave())
+            await asyncio.sleep(0)
+            self._runner.stop()
+        for task in self._tasks:
+            task.cancel()
+        if self._desk is not None:
+            self._desk.fail_all(NotPrimaryError("this replica leaves"))
+        if self._links is not None:
+            self._links.close()
+        if self._server is not None:
+            self._server.close()
+        if self._store is not None:
+            directory = self._store.directory
+            self._store.close()
+            if remove:
+                shutil.rmtree(directory, ignore_errors=True)
+        if remove:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        self._closed.set()
+
+    # The socket's side: RequestHandler.
+
+    def on_request(self, connection: ServerConnection, request: Request) -> None:
+        """Take a request of a socket."""
+        if self._desk is None:
+            raise NotPrimaryError("this replica is just starting: try again")
+        self._desk.take(connection, request, connection.number)
+
+    def on_peer(self, message: Any) -> None:
+        """Take a message of another replica."""
+        self._post(message)
+
+    def on_closed(self, connection: ServerConnection) -> None:
+        """Forget a connection's requests and fill leases."""
+        if self._desk is not None:
+            self._desk.forget(connection)
+            self._post(ConnectionClosed(connection.number))
+
+    # Inside.
+
+    def _region(self) -> RegionConfig:
+        assert self._shard is not None
+        return self._config.region(self._shard.region)
+
+    async def _open(self, fresh: bool) -> Store:
+        assert self._shard is not None
+        directory = replica_directory(self._config.memory_path, self._cluster, self._shard, self._seat)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        region = self._region()
+        deadline_s = asyncio.get_running_loop().time() + STORE_WAIT_S
+        while True:
+            try:
+                if fresh:
+                    wipe(directory)
+                return Store.open(
+                    directory,
+                    cluster=self._cluster,
+                    shard=self._shard,
+                    seat=self._seat,
+                    limit_bytes=region.memory_bytes // region.shards,
+                )
+            except StoreInUseError:
+                # The former owner is just dying, or its heir on this node reads its log.
+                if asyncio.get_running_loop().time() > deadline_s:
+                    raise
+                await asyncio.sleep(0.002)
+            except StoreFormatError as error:
+                _log.warning("store refused and wiped", reason=str(error))
+                fresh = True
+
+    def _know(self, addresses: list[MemberAddress]) -> None:
+        assert self._links is not None
+        others = {
+            Member(address.seat, address.incarnation): address for address in addresses if address.seat != self._seat
+        }
+        self._addresses = others
+        self._links.know({member: address_of(address, self._node_id) for member, address in others.items()})
+
+    def _post(self, message: Any) -> None:
+        if self._runner is not None:
+            self._runner.post(message)
+
+    def _tell(self, message: Any) -> None:
+        self._spawn(self._tell_coordinator(message))
+
+    async def _tell_coordinator(self, message: Any) -> None:
+        try:
+            coordinator = ray.get_actor(self._coordinator_name, namespace="daycache")
+            await coordinator.tell.remote(message)
+        except Exception as error:  # the coordinator restarts; the machine repeats itself
+            _log.info("coordinator not reached", reason=type(error).__name__)
+
+    def _on_peer_lost(self, member: Member) -> None:
+        self._post(PeerGone(member))
+        if self._runner is not None:
+            self._spawn(self._salvager.take_over_from(member))
+
+    def _on_broken(self, error: Exception) -> None:
+        # Nobody may trust this process any more; the coordinator gives the seat to a fresh one.
+        if self._desk is not None:
+            self._desk.fail_all(ServerError(f"the replica failed inside with {type(error).__name__} and is replaced"))
+        if self._store is not None:
+            self._store.fence.revoke()
+        asyncio.get_running_loop().call_later(0.05, os._exit, 1)
+
+    async def _expire(self) -> None:
+        assert self._store is not None
+        assert self._runner is not None
+        while True:
+            await asyncio.sleep(EXPIRY_PASS_S)
+            expired = self._store.expired(self._runner.machine.horizon_ns, EXPIRY_PASS_COUNT_MAX)
+            if expired:
+                self._expirations_count += len(expired)
+                self._post(Expired(tuple(expired)))
+                self._post(NextExpiry(self._store.next_expiry_ns()))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _statistics_fields(self) -> dict[str, Any]:
+        assert (
+            self._store is not None
+        )
+        assert (
+            self._runner is not None
+        )
+        assert (
+            self._desk is not None
+        )
+        assert (
+            self._shard is not None
+        )
+        machine = self._runner.machine
+        configuration = machine.configuration
+        return {
+            "region": self._shard.region,
+            "shard": self._shard.number,
+            "seat": self._seat,
+            "role": machine.role.name.lower(),
+            "pid": os.getpid(),
+            "node_id": self._node_id,
+            "epoch": machine.epoch,
+            "last_lsn": machine.last_lsn,
+            "commit_lsn": machine.commit_lsn,
+            "entries_count": self._store.entries_count,
+            "used_bytes": self._store.used_bytes,
+            "limit_bytes": self._store.limit_bytes,
+            "writes_count": self._desk.writes_count,
+            "reads_by_socket_count": self._desk.reads_count,
+            "evictions_count": self._desk.evictions_count,
+            "expirations_count": self._expirations_count,
+            "loads_count": self._desk.loads_count,
+            "prefetched_count": self._desk.prefetched_count,
+            "in_sync_count": len(configuration.in_sync) if configuration is not None else 0,
+            "replication_lag_records": machine.last_lsn - machine.held_lsn,
+            "turns_count": self._runner.turns_count,
+            "messages_count": self._runner.messages_count,
+        }
+
+
+def _settings(config: ClusterConfig, region: RegionConfig) -> ReplicaSettings:
+    timing = config.timing
+    return ReplicaSettings(
+        beacon_ns=int(timing.beacon_s * 1e9),
+        lease_ns=int(timing.lease_s * 1e9),
+        grace_ns=int(timing.grace_s * 1e9),
+        silence_ns=int(timing.silence_s * 1e9),
+        strong_copies=region.strong_copies,
+    )
+
+
+_remote: Any = ray.remote
+ReplicaActor = _remote(num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=10_000)(Replica)

@@ -1,0 +1,245 @@
+"""What stands between a replica's doors and its machine: requests become inputs, effects become answers.
+
+A caller is whoever asked: a socket's connection, or a coroutine of a Ray call. Answers may come turns
+later; a caller that is gone is forgotten. Room for a write is made before the machine sees it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final, Protocol
+
+from daycache_ray.actors.clocks import read_clocks
+from daycache_ray.storage.store import Store
+from daycache_ray.wire.failures import error_of, failure_of
+from daycache_ray.words.effects import Answer as AnswerEffect
+from daycache_ray.words.effects import AnswerFill, Effect, Refuse, Serve
+from daycache_ray.words.errors import (
+    CacheError,
+    InvalidArgumentError,
+    RegionFullError,
+    StoreFullError,
+    ValueTooLargeError,
+)
+from daycache_ray.words.limits import BATCH_OPERATIONS_MAX
+from daycache_ray.words.messages import Evict, FillAsked, FillFailed, FillStored, ReadAt, Submit
+from daycache_ray.words.operations import (
+    Accesses,
+    Answer,
+    AskStatistics,
+    Failure,
+    FillAnswer,
+    FillAsk,
+    FillFail,
+    FillStore,
+    Found,
+    Hello,
+    Operation,
+    Read,
+    Request,
+    Scan,
+    Scanned,
+    StatisticsAnswer,
+    Write,
+    Written,
+)
+from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag
+from daycache_ray.words.types import ShardId
+
+FULL_RATIO: Final = 0.95
+"""Above this part of its budget a store evicts before it takes more."""
+
+SLACK_RATIO: Final = 0.02
+"""What one eviction frees beyond the need, so that not every write evicts."""
+
+FREE_BYTES_MIN: Final = 16 * 1024 * 1024
+"""Shared memory that stays free on the node whatever the regions' budgets say: beyond it is SIGBUS."""
+
+EVICT_COUNT_MAX: Final = 4_096
+
+
+class Caller(Protocol):
+    """Whoever hears an answer."""
+
+    def answer(self, answer: Answer) -> None:
+        """Take the answer."""
+        ...
+
+
+class RequestDesk:
+    """The requests of one replica that have no answer yet."""
+
+    def __init__(
+        self,
+        shard: ShardId,
+        store: Store,
+        post: Callable[[Any], None],
+        statistics: Callable[[], dict[str, Any]],
+        *,
+        evicts: bool,
+    ) -> None:
+        self._shard = shard
+        self._store = store
+        self._post = post
+        self._statistics = statistics
+        self._evicts = evicts
+        self._tokens = count(1)
+        self._waiting: dict[int, tuple[Caller, int, Any]] = {}
+        self.writes_count = 0
+        self.reads_count = 0
+        self.loads_count = 0
+        self.prefetched_count = 0
+        self.evictions_count = 0
+
+    def take(self, caller: Caller, request: Request, connection: int) -> None:
+        """Take a request; raises the typed error that is its answer where it cannot be."""
+        if not isinstance(request, (Hello, Accesses)):
+            if ShardId(request.region, request.shard) != self._shard:
+                raise InvalidArgumentError(
+                    f"this is {self._shard}, not {request.region}/{request.shard}: fetch the map"
+                )
+        kind = type(request)
+        if kind is Read:
+            self._read(caller, request)  # type: ignore[arg-type]
+        elif kind is Write:
+            self._write(caller, request)  # type: ignore[arg-type]
+        elif kind is FillAsk:
+            self._fill_ask(caller, request, connection)  # type: ignore[arg-type]
+        elif kind is FillStore:
+            self._fill_store(caller, request)  # type: ignore[arg-type]
+        elif kind is FillFail:
+            self._post(FillFailed(self._token(caller, request.id, None), request.number, request.message))  # type: ignore[union-attr]
+        elif kind is Scan:
+            self._scan(caller, request)  # type: ignore[arg-type]
+        elif kind is AskStatistics:
+            caller.answer(StatisticsAnswer(request.id, self._statistics()))  # type: ignore[union-attr]
+        else:
+            raise InvalidArgumentError(f"a replica does not answer {kind.__name__}")
+
+    def forget(self, caller: Caller) -> None:
+        """Drop what this caller waits for."""
+        for token in [token for token, waiting in self._waiting.items() if waiting[0] is caller]:
+            del self._waiting[token]
+
+    def fail_all(self, error: CacheError) -> None:
+        """Answer everything that waits with an error: the replica ends."""
+        waiting, self._waiting = self._waiting, {}
+        for caller, request_id, _ in waiting.values():
+            caller.answer(failure_of(request_id, error))
+
+    def prepare(self, effect: Serve) -> tuple[Caller, Answer] | None:
+        """Read what a Serve allows, now, inside the turn; its answer is sent after the commit."""
+        waiting = self._waiting.pop(effect.token, None)
+        if waiting is None:
+            return None
+        caller, request_id, keys = waiting
+        records = [self._export(key) for key in keys]
+        fence = self._store.fence.read()
+        return caller, Found(request_id, records, fence.epoch, fence.applied_lsn)
+
+    def reply(self, effect: Effect) -> None:
+        """Answer the caller that an effect is about."""
+        token: int = effect.token  # type: ignore[union-attr]
+        waiting = self._waiting.pop(token, None)
+        if waiting is None:
+            return
+        caller, request_id, _ = waiting
+        if type(effect) is AnswerEffect:
+            caller.answer(Written(request_id, list(effect.results)))
+        elif type(effect) is AnswerFill:
+            caller.answer(FillAnswer(request_id, effect.number, effect.error))
+        elif type(effect) is Refuse:
+            error = error_of(Failure(request_id, effect.error, effect.message, {}))
+            caller.answer(failure_of(request_id, error))
+
+    def _token(self, caller: Caller, request_id: int, keys: Any) -> int:
+        token = next(self._tokens)
+        self._waiting[token] = (caller, request_id, keys)
+        return token
+
+    def _read(self, caller: Caller, request: Read) -> None:
+        self.reads_count += len(request.keys)
+        token = self._token(caller, request.id, request.keys)
+        self._post(ReadAt(token, request.keys, request.level, request.session_epoch, request.session_lsn))
+
+    def _write(self, caller: Caller, request: Write) -> None:
+        if not 0 < len(request.operations) <= BATCH_OPERATIONS_MAX:
+            raise InvalidArgumentError(
+                f"a write has 1 to {BATCH_OPERATIONS_MAX} operations, not {len(request.operations)}"
+            )
+        self._make_room(request.operations)
+        self.writes_count += len(request.operations)
+        self._post(
+            Submit(
+                self._token(caller, request.id, None),
+                request.operations,
+                request.level,
+                request.client,
+                request.first_sequence,
+                request.unanswered_sequence,
+            )
+        )
+
+    def _fill_ask(self, caller: Caller, request: FillAsk, connection: int) -> None:
+        deadline_ns = read_clocks().boot_ns + max(1, request.deadline_ms) * 1_000_000
+        token = self._token(caller, request.id, None)
+        self._post(FillAsked(token, connection, request.key, deadline_ns, request.wait))
+
+    def _fill_store(self, caller: Caller, request: FillStore) -> None:
+        self._make_room([request.operation])
+        self.loads_count += 1
+        if request.operation.flags & Flag.PREFETCHED:
+            self.prefetched_count += 1
+        token = self._token(caller, request.id, None)
+        self._post(FillStored(token, request.number, request.operation, request.client, request.sequence))
+
+    def _scan(self, caller: Caller, request: Scan) -> None:
+        horizon_ns = self._store.fence.read().horizon_ns
+        limit = max(1, min(request.limit, BATCH_OPERATIONS_MAX))
+        service = request.service.encode()
+        keys, cursor = self._store.scan(service, request.prefix, request.cursor, limit, horizon_ns)
+        caller.answer(Scanned(request.id, keys, cursor))
+
+    def _export(self, key: bytes) -> bytes | None:
+        record = self._store.get(key)
+        if record is None:
+            return None
+        header = HEADER.unpack_from(record)
+        if not header[6] & Flag.LARGE:
+            return record
+        payload = self._store.payload(key)
+        if payload is None:
+            return None
+        return HEADER.pack(*header[:6], header[6] & ~Flag.LARGE, header[7]) + payload
+
+    def _make_room(self, operations: list[Operation]) -> None:
+        store = self._store
+        needed = sum(len(operation.value) + len(operation.key) + HEADER_BYTES for operation in operations)
+        limit = int(store.limit_bytes * FULL_RATIO)
+        if needed > limit:
+            text = f"{needed} bytes do not fit into {self._shard}, which has {store.limit_bytes}"
+            raise ValueTooLargeError(f"{text}: give the region more memory_bytes or fewer shards")
+        excess = store.used_bytes + needed - limit
+        if excess > 0:
+            self._evict(excess + int(store.limit_bytes * SLACK_RATIO), needed)
+        disk = os.statvfs(store.directory)
+        if disk.f_bavail * disk.f_frsize < needed + FREE_BYTES_MIN:
+            free = disk.f_bavail * disk.f_frsize
+            raise StoreFullError(
+                f"the node's shared memory has {free} bytes left, too few for {needed} more: make it larger "
+                "(docker run --shm-size, mount -o remount,size=…) or lower the regions' memory_bytes"
+            )
+
+    def _evict(self, excess: int, needed: int) -> None:
+        if not self._evicts:
+            raise RegionFullError(
+                f"{self._shard} is full, and a strong region evicts nothing by itself: delete, set TTLs, "
+                "or give it more memory_bytes"
+            )
+        victims = self._store.victims(excess, EVICT_COUNT_MAX)
+        if not victims:
+            raise RegionFullError(f"{self._shard} is full and holds nothing that could be evicted for {needed} bytes")
+        self.evictions_count += len(victims)
+        self._post(Evict(tuple(victims)))

@@ -1,0 +1,153 @@
+"""The one loop that turns messages into a machine's decisions, and decisions into I/O.
+
+A turn takes every message that has arrived since the last one (that is the group commit), hands each
+to the machine, performs the store effects in one transaction, commits, and only then lets anybody
+hear of it: sends, fence page, answers, in the machine's order. Nothing here decides anything about
+replication; the machine knows nothing of sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from daycache_ray.actors.clocks import read_clocks
+from daycache_ray.actors.requests import RequestDesk
+from daycache_ray.protocol.replica import ShardReplica
+from daycache_ray.storage.store import Store
+from daycache_ray.words.effects import (
+    Append,
+    Apply,
+    Commit,
+    Effect,
+    FinishCopy,
+    LoadItems,
+    PublishFence,
+    ResetStore,
+    Send,
+    Serve,
+    Tell,
+    Truncate,
+)
+from daycache_ray.words.types import Member
+
+STORE_EFFECTS: Final = frozenset({Append, Apply, Truncate, Commit, ResetStore, LoadItems, FinishCopy})
+
+_log = structlog.get_logger("daycache.replica")
+
+
+class Runner:
+    """Runs one `ShardReplica` on one `Store` in one event loop."""
+
+    def __init__(
+        self,
+        machine: ShardReplica,
+        store: Store,
+        *,
+        send: Callable[[Member, Any], None],
+        tell: Callable[[Any], None],
+        desk: RequestDesk,
+        on_broken: Callable[[Exception], None],
+    ) -> None:
+        self.machine = machine
+        self.store = store
+        self._send = send
+        self._tell = tell
+        self._desk = desk
+        self._on_broken = on_broken
+        self._loop = asyncio.get_running_loop()
+        self._inbox: list[Any] = []
+        self._turn_is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_ns = 0
+        self._stopped = False
+        self.turns_count = 0
+        self.messages_count = 0
+        self._schedule_tick()
+
+    def post(self, message: Any) -> None:
+        """Give the machine a message in the next turn."""
+        self._inbox.append(message)
+        if not self._turn_is_due and not self._stopped:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def stop(self) -> None:
+        """Take no more turns; what was posted is dropped."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _turn(self) -> None:
+        self._turn_is_due = False
+        messages, self._inbox = self._inbox, []
+        if self._stopped:
+            return
+        self.turns_count += 1
+        self.messages_count += len(messages)
+        now = read_clocks()
+        machine = self.machine
+        outward: list[Any] = []
+        try:
+            self.store.begin()
+            for message in messages:
+                self._perform(machine.handle(message, now), outward)
+            if now.boot_ns >= machine.next_tick_ns():
+                self._perform(machine.tick(now), outward)
+            self.store.commit()
+            for effect in outward:
+                self._show(effect)
+        except Exception as error:
+            # The machine has moved on and the store has not, or an invariant broke: this life of the
+            # replica is over. A new incarnation starts from what the store holds.
+            self.stop()
+            _log.error("replica turn failed", exc_info=error)
+            self._on_broken(error)
+            return
+        self._schedule_tick()
+
+    def _perform(self, effects: tuple[Effect, ...], outward: list[Any]) -> None:
+        store = self.store
+        for effect in effects:
+            kind = type(effect)
+            if kind in STORE_EFFECTS:
+                store.perform(effect)  # type: ignore[arg-type]
+            elif kind is Serve:
+                # Read here, before the effects of a later message of this turn: it must not see them.
+                prepared = self._desk.prepare(effect)  # type: ignore[arg-type]
+                if prepared is not None:
+                    outward.append(prepared)
+            else:
+                outward.append(effect)
+
+    def _show(self, effect: Any) -> None:
+        kind = type(effect)
+        if kind is tuple:
+            effect[0].answer(effect[1])
+        elif kind is PublishFence:
+            self.store.fence.publish(effect)
+        elif kind is Send:
+            self._send(effect.to, effect.message)
+        elif kind is Tell:
+            self._tell(effect.message)
+        else:
+            self._desk.reply(effect)
+
+    def _schedule_tick(self) -> None:
+        at_ns = self.machine.next_tick_ns()
+        if self._timer is not None:
+            if self._timer_at_ns <= at_ns and not self._timer.cancelled() and self._timer.when() > self._loop.time():
+                return  # it fires earlier than needed and is set anew then
+            self._timer.cancel()
+        delay_s = max(0.0, (at_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e9)
+        self._timer_at_ns = at_ns
+        self._timer = self._loop.call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if not self._turn_is_due and not self._stopped:
+            self._turn()
