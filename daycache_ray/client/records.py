@@ -31,7 +31,11 @@ class Seen(NamedTuple):
 
 
 def seen_of(
-    record: bytes, key: bytes, served_by: str, staleness_bound_s: float | None, payload: bytes | memoryview | None = None
+    record: bytes,
+    key: bytes,
+    served_by: str,
+    staleness_bound_s: float | None,
+    payload: bytes | memoryview | None = None,
 ) -> Seen | None:
     """Return a record's parts; None when it belongs to another long key with the same digest.
 

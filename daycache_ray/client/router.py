@@ -59,7 +59,9 @@ class Router:
     def any_member(self, shard: ShardId, attempt: int) -> MemberAddress | None:
         """Return who is asked in the n-th attempt to read from any copy: the primary first, then in turn."""
         shard_map = self.shard(shard)
-        members = sorted(shard_map.members, key=lambda member: (member.seat != shard_map.primary_seat, not member.in_sync))
+        members = sorted(
+            shard_map.members, key=lambda member: (member.seat != shard_map.primary_seat, not member.in_sync)
+        )
         return members[attempt % len(members)] if members else None
 
     def near_members(self, shard: ShardId) -> tuple[MemberAddress, ...]:

@@ -1,0 +1,227 @@
+"""A region as asyncio uses it: what shared memory answers needs no hop, the rest is awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+from daycache_ray.client.arguments import REGION_TTL, RegionTtl
+from daycache_ray.client.async_channels import AsyncChannels
+from daycache_ray.client.node_reads import FAR
+from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
+from daycache_ray.client.region_reads import ABSENT
+from daycache_ray.words.config import RegionConfig
+from daycache_ray.words.naming import NAMESPACE
+from daycache_ray.words.types import Entry, Key, Level, RegionStatistics, Version
+
+
+class AsyncRegion:
+    """`Region` with await: same names, arguments, answers and errors. Of one event loop."""
+
+    def __init__(self, core: RegionCore, channels: AsyncChannels) -> None:
+        self._core = core
+        self._reads = core.reads
+        self._writes = core.writes
+        self.near_value = core.reads.near_value
+        self._run = channels.run
+        self._run_all = channels.run_all
+
+    def __repr__(self) -> str:
+        return f"<AsyncRegion {self._core.describe()}>"
+
+    @property
+    def name(self) -> str:
+        """The region's name."""
+        return self._core.config.name
+
+    @property
+    def config(self) -> RegionConfig:
+        """What the region was configured with."""
+        return self._core.config
+
+    async def get(
+        self, key: Key, default: Any = None, *, level: Level | None = None, deadline_s: float | None = None
+    ) -> Any:
+        """See Region.get."""
+        value = self.near_value(key, default, level)
+        if value is not FAR:
+            return value
+        return await self._run(self._reads.value(key, default, level, deadline_s))
+
+    async def get_entry(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> Entry | None:
+        """See Region.get_entry."""
+        return await self._run(self._reads.entry(key, level, deadline_s))
+
+    async def get_many(
+        self, keys: Iterable[Key], *, level: Level | None = None, deadline_s: float | None = None
+    ) -> dict[Key, Any]:
+        """See Region.get_many; shards are asked at the same time."""
+        found, exchanges = self._reads.many(keys, level, deadline_s)
+        if exchanges:
+            found.update(await self._run_all(exchanges))
+        return found
+
+    async def set(
+        self,
+        key: Key,
+        value: Any,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> Version:
+        """See Region.set."""
+        return await self._run(self._writes.set(key, value, ttl_s, level, deadline_s))
+
+    async def set_many(
+        self,
+        values: Mapping[Key, Any],
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> dict[Key, Version]:
+        """See Region.set_many; shards are written at the same time."""
+        return await self._run_all(self._writes.set_many(values, ttl_s, level, deadline_s))
+
+    async def add(
+        self,
+        key: Key,
+        value: Any,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> bool:
+        """See Region.add."""
+        return await self._run(self._writes.add(key, value, ttl_s, level, deadline_s))
+
+    async def delete(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> bool:
+        """See Region.delete."""
+        return await self._run(self._writes.delete(key, level, deadline_s))
+
+    async def exists(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> bool:
+        """See Region.exists."""
+        return await self._run(self._reads.exists(key, level, deadline_s))
+
+    async def touch(
+        self,
+        key: Key,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        *,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> bool:
+        """See Region.touch."""
+        return await self._run(self._writes.touch(key, ttl_s, level, deadline_s))
+
+    async def ttl(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> float | None:
+        """See Region.ttl."""
+        return await self._run(self._reads.ttl_s(key, level, deadline_s))
+
+    async def increment(
+        self,
+        key: Key,
+        by: float = 1,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> int | float:
+        """See Region.increment."""
+        return await self._run(self._writes.increment(key, by, ttl_s, level, deadline_s))
+
+    async def compare_and_set(
+        self,
+        key: Key,
+        value: Any,
+        expected: Version | None,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> Version:
+        """See Region.compare_and_set."""
+        return await self._run(self._writes.compare_and_set(key, value, expected, ttl_s, level, deadline_s))
+
+    async def get_or_load(
+        self,
+        key: Key,
+        loader: Any = None,
+        *,
+        default: Any = None,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> Any:
+        """See Region.get_or_load; an async loader is awaited, a plain one runs in a thread."""
+        value = self.near_value(key, ABSENT, level)
+        if value is not FAR and value is not ABSENT:
+            return value
+        return await self._run(self._core.loads.one(key, loader, default, ttl_s, level, deadline_s))
+
+    async def get_or_load_many(
+        self,
+        keys: Iterable[Key],
+        loader: Any = None,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> dict[Key, Any]:
+        """See Region.get_or_load_many."""
+        return await self._run(self._core.loads.many(keys, loader, ttl_s, level, deadline_s))
+
+    @contextlib.asynccontextmanager
+    async def view(
+        self, key: Key, *, level: Level | None = None, deadline_s: float | None = None
+    ) -> AsyncIterator[Any]:
+        """See Region.view."""
+        yield await self._run(self._reads.view(key, level, deadline_s))
+
+    async def scan(self, prefix: Key = "", *, deadline_s: float | None = None) -> AsyncIterator[Key]:
+        """See Region.scan."""
+        raw = prefix_bytes(prefix)
+        self._core.session.check_open()
+        for part in self._core.parts():
+            cursor = b""
+            while True:
+                page = await self._run(self._core.scan_page(part, raw, cursor, deadline_s))
+                for key in texts(page.keys):
+                    yield key
+                cursor = page.cursor
+                if not cursor:
+                    break
+
+    async def clear(self, *, deadline_s: float | None = None) -> int:
+        """See Region.clear."""
+        removed_count = 0
+        for part in self._core.parts():
+            cursor = b""
+            while True:
+                count, cursor = await self._run(self._core.clear_page(part, cursor, deadline_s))
+                removed_count += count
+                if not cursor:
+                    break
+        return removed_count
+
+    async def flush(self, *, deadline_s: float | None = None) -> None:
+        """See Region.flush."""
+        self._core.session.check_open()
+        for number in self._core.weak.busy_shards():
+            part = self._core.parts()[number]
+            await self._run(self._writes.flush(part, self._core.deadline_at_s(deadline_s)))
+
+    async def statistics(self, *, deadline_s: float | None = None) -> RegionStatistics:
+        """See Region.statistics."""
+        exchanges = [self._core.shard_statistics(part, deadline_s) for part in self._core.parts()]
+        return self._core.statistics(await self._run_all(exchanges))
+
+    async def shard_for(self, key: Key) -> Any:
+        """See Region.shard_for; await the calls of the handle: `await handle.get.remote(key)`."""
+        import ray
+
+        name = self._core.primary_actor_name(key)
+        return await asyncio.to_thread(ray.get_actor, name, namespace=NAMESPACE)

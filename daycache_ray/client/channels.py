@@ -1,0 +1,135 @@
+"""Performs the steps of exchanges for threads: a pool of greeted sockets per replica.
+
+A thread takes a connection for one call and puts it back, so there are as many as there were calls at
+the same time. Refuses to know what is said.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from daycache_ray.client.exchanges import Call, Exchange, Load, Step, Tell
+from daycache_ray.client.loader_threads import load_within
+from daycache_ray.client.session import Session
+from daycache_ray.wire.address import SocketAddress, address_of
+from daycache_ray.wire.connection import Connection
+from daycache_ray.words.cluster_map import MemberAddress
+from daycache_ray.words.errors import CacheError, UnknownOutcomeError
+
+T = TypeVar("T")
+
+
+class Channels:
+    """The connections of one session; threads share them."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._idle: dict[SocketAddress, list[Connection]] = {}
+
+    def run(self, exchange: Exchange[T]) -> T:
+        """Perform an exchange to its end; raises what it raises."""
+        try:
+            step = next(exchange)
+            while True:
+                try:
+                    outcome = self._perform(step)
+                except BaseException as error:
+                    step = exchange.throw(error)
+                else:
+                    step = exchange.send(outcome)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+
+    def run_all(self, exchanges: Iterable[Exchange[dict[Any, Any]]]) -> dict[Any, Any]:
+        """Perform exchanges that each give a part of a dict; the first error is raised when all were tried."""
+        merged: dict[Any, Any] = {}
+        first_error: CacheError | None = None
+        for exchange in exchanges:
+            try:
+                merged.update(self.run(exchange))
+            except CacheError as error:
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
+        return merged
+
+    def close(self) -> None:
+        """Hang up."""
+        idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            for connection in connections:
+                connection.close()
+
+    def _perform(self, step: Step) -> Any:
+        if isinstance(step, Call):
+            return self._call(step)
+        if isinstance(step, Tell):
+            return self._tell(step)
+        if isinstance(step, Load):
+            return load_within(step.loader, step.keys, step.deadline_s)
+        if step.wakes:
+            self._session.wait_newer(step.map_version, step.seconds)
+        else:
+            time.sleep(step.seconds)
+        return None
+
+    def _call(self, step: Call) -> Any:
+        connection = self._take(step.member, step.attempt_s)
+        try:
+            answer = connection.call(step.build(connection.next_id()), step.attempt_s)
+        except UnknownOutcomeError:
+            # The others to that replica are as old as this one: whatever broke it broke them.
+            self._drop(connection.address)
+            raise
+        except CacheError:
+            self._put_back(connection)
+            raise
+        except BaseException:
+            # Its answer is still to come, and nobody would know whose it is.
+            connection.close()
+            raise
+        self._put_back(connection)
+        return answer
+
+    def _tell(self, step: Tell) -> None:
+        try:
+            connection = self._take(step.member, 1.0)
+            connection.send(step.build(connection.next_id()))
+        except CacheError:
+            return
+        self._put_back(connection)
+
+    def _take(self, member: MemberAddress, deadline_s: float) -> Connection:
+        session = self._session
+        router = session.router
+        address = address_of(member, router.node_id)
+        idle = self._idle.get(address)
+        while idle:
+            try:
+                connection = idle.pop()
+            except IndexError:
+                break
+            if not connection.closed:
+                return connection
+        cluster_map = router.cluster_map
+        return Connection.open(
+            address,
+            cluster=cluster_map.name,
+            token=cluster_map.token,
+            client=session.client,
+            service=session.service,
+            deadline_s=deadline_s,
+        )
+
+    def _put_back(self, connection: Connection) -> None:
+        if self._session.closed_because:
+            connection.close()
+        elif not connection.closed:
+            self._idle.setdefault(connection.address, []).append(connection)
+
+    def _drop(self, address: SocketAddress) -> None:
+        for connection in self._idle.pop(address, []):
+            connection.close()

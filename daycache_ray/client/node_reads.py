@@ -1,0 +1,320 @@
+"""Reads from the node's shared memory: which store, and what may be concluded from what stands there.
+
+A record is an answer only together with the fence page of its store (rules R14, R18, R24, R26 of the
+replication protocol). The words are taken after the record; a sequence word that was the same even
+number before and after says that nothing changed meanwhile. Whatever is doubtful is FAR: ask a
+replica by socket. Refuses to know values: what it returns are records with header.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+import lmdb
+
+from daycache_ray.client.router import Router, SessionToken
+from daycache_ray.storage.fence_page import (
+    WORD_APPLIED_LSN,
+    WORD_COMMIT_LSN,
+    WORD_EPOCH,
+    WORD_GENERATION,
+    WORD_HORIZON,
+    WORD_LEASE_UNTIL,
+    WORD_ROLE,
+    WORD_SEQUENCE,
+    namespace_inode,
+)
+from daycache_ray.storage.reader import StoreReader
+from daycache_ray.words.errors import CacheError
+from daycache_ray.words.operations import Level
+from daycache_ray.words.records import HEADER_BYTES
+from daycache_ray.words.types import Role, ShardId
+
+LSN_AND_EXPIRY: Final = Struct("<8xQQ")
+_lsn_and_expiry = LSN_AND_EXPIRY.unpack_from
+_boot_ns = time.clock_gettime_ns
+_BOOTTIME: Final = time.CLOCK_BOOTTIME
+_wall_ns = time.time_ns
+_STRONG: Final = int(Level.STRONG)
+_WEAK: Final = int(Level.WEAK)
+_PRIMARY: Final = int(Role.PRIMARY)
+_SECONDARY: Final = int(Role.SECONDARY)
+
+_READ_ATTEMPTS: Final = 4
+"""How often a read is repeated whose fence page was written meanwhile; then a replica is asked."""
+
+
+LOOK_AGAIN_NS: Final = 250_000_000
+"""How long a node without a readable store is left alone: one opens when its replica has its copy."""
+
+
+class Far:
+    """The type of FAR."""
+
+    def __repr__(self) -> str:
+        return "FAR"
+
+
+FAR: Final = Far()
+"""Shared memory cannot answer: ask a replica by socket. Not a miss."""
+
+
+class NearStore(NamedTuple):
+    """What the hot path needs of one store, taken out of its reader."""
+
+    begin: Callable[[Any], Any]
+    data: Any
+    words: memoryview
+    visited: memoryview
+    mask: int
+    generation: int
+    reader: StoreReader
+    is_primary: bool
+    shares_clock: bool
+    """Whether the lease word is on this process's CLOCK_BOOTTIME (R34)."""
+
+
+class NodeShard:
+    """A shard's stores on this node, as one session may read them. Threads share it."""
+
+    __slots__ = ("_directory", "_lock", "_look_again_ns", "_looked_at", "_reader", "_shard", "near", "token")
+
+    def __init__(self, shard: ShardId, token: SessionToken) -> None:
+        self.near: NearStore | None = None
+        self.token = token
+        self._shard = shard
+        self._lock = threading.Lock()
+        self._looked_at = -1
+        self._look_again_ns = 0
+        self._directory = ""
+        self._reader: StoreReader | None = None
+
+    def read(self, stored: bytes, bucket: int, level: int) -> bytes | Far | None:
+        """Return the record of a store key, None for a miss that `level` may conclude, or FAR.
+
+        `bucket` is crc32 of the store key; `level` is an operations.Level.
+        """
+        near = self.near
+        if near is None:
+            return FAR
+        begin, data, words, visited, mask, generation, _, _, shares_clock = near
+        try:
+            for _ in range(_READ_ATTEMPTS):
+                sequence = words[WORD_SEQUENCE]
+                record: bytes | None = begin(data).get(stored)
+                epoch = words[WORD_EPOCH]
+                role = words[WORD_ROLE]
+                horizon_ns = words[WORD_HORIZON]
+                if level == _STRONG:
+                    commit_lsn = words[WORD_COMMIT_LSN]
+                    is_leased = words[WORD_LEASE_UNTIL] > _boot_ns(_BOOTTIME)
+                else:
+                    applied_lsn = words[WORD_APPLIED_LSN]
+                if words[WORD_GENERATION] != generation:
+                    return self._refresh(near)
+                if words[WORD_SEQUENCE] == sequence and not sequence & 1:
+                    break
+            else:
+                return FAR
+        except (lmdb.Error, ValueError):
+            self.near = None
+            return FAR
+        token = self.token
+        if level == _STRONG:
+            # A miss may be the work of an uncommitted delete, which left nothing to compare with the commit LSN.
+            if role != _PRIMARY or not is_leased or not shares_clock or record is None:
+                return FAR
+            lsn, expires_ns = _lsn_and_expiry(record)
+            if lsn > commit_lsn:
+                return FAR
+            if expires_ns and expires_ns <= horizon_ns:
+                return None
+        else:
+            if role != _PRIMARY and role != _SECONDARY:
+                return FAR
+            is_behind = epoch != token.epoch or applied_lsn < token.lsn
+            # A primary of a later epoch has what survived of the session's writes; a secondary may lack it.
+            if is_behind and token.epoch and level != _WEAK and (epoch <= token.epoch or role != _PRIMARY):
+                return FAR
+            if record is None:
+                if applied_lsn > token.lsn or epoch != token.epoch:
+                    token.observe(epoch, applied_lsn)
+                return None
+            lsn, expires_ns = _lsn_and_expiry(record)
+            if expires_ns and (expires_ns <= horizon_ns or expires_ns <= _wall_ns()):
+                return None
+        if lsn > token.lsn or epoch != token.epoch:
+            token.observe(epoch, lsn)
+        visited[bucket & mask] = 1
+        return record
+
+    def payload(self, record: bytes, *, large: bool) -> bytes | memoryview | None:
+        """Return the encoded bytes of a record just read; None when its file is gone: ask a replica."""
+        if not large:
+            return record[HEADER_BYTES:]
+        near = self.near
+        return None if near is None else near.reader.payload(record)
+
+    def served_by(self) -> tuple[str, bool]:
+        """Return the name of the copy that is read here, and whether it holds a lease at the moment."""
+        near = self.near
+        if near is None:
+            return "memory-secondary", False
+        words = near.words
+        is_leased = words[WORD_ROLE] == _PRIMARY and words[WORD_LEASE_UNTIL] > _boot_ns(_BOOTTIME)
+        return "memory" if near.is_primary else "memory-secondary", is_leased and near.shares_clock
+
+    def look(self, router: Router) -> bool:
+        """Open the shard's store on this node, the primary's before others; return whether there is one.
+
+        Looks once per map, and now and then when it found none; until then the sockets answer.
+        """
+        now_ns = _boot_ns(_BOOTTIME)
+        version = router.cluster_map.version
+        if self.near is None and self._looked_at == version and now_ns < self._look_again_ns:
+            return False
+        with self._lock:
+            if self.near is not None:
+                return True
+            primary = router.primary(self._shard)
+            for member in router.near_members(self._shard):
+                if member is not primary and not member.in_sync:
+                    continue
+                try:
+                    reader = _readers.acquire(member.directory)
+                except (CacheError, OSError, lmdb.Error):
+                    continue
+                self._release()
+                self._directory, self._reader = member.directory, reader
+                self.near = _near_store(reader, is_primary=member is primary)
+                break
+            self._looked_at = version
+            self._look_again_ns = now_ns + LOOK_AGAIN_NS
+            return self.near is not None
+
+    def forget(self) -> None:
+        """The map changed: look again at the next read."""
+        self.near = None
+
+    def close(self) -> None:
+        """Give the store back."""
+        with self._lock:
+            self.near = None
+            self._release()
+
+    def abandon(self) -> None:
+        """In a forked child: forget everything, touch nothing."""
+        self.near = None
+        self._lock = threading.Lock()
+        self._reader = None
+
+    def _release(self) -> None:
+        if self._reader is not None:
+            _readers.release(self._directory, self._reader)
+            self._reader = None
+
+    def _refresh(self, near: NearStore) -> Far:
+        with self._lock:
+            if self.near is near:
+                try:
+                    near.reader.refresh()
+                    self.near = _near_store(near.reader, is_primary=near.is_primary)
+                except (CacheError, OSError, lmdb.Error):
+                    self.near = None
+        return FAR
+
+
+def _near_store(reader: StoreReader, *, is_primary: bool) -> NearStore:
+    fence = reader.read_fence()
+    shares_clock = fence is not None and fence.time_namespace == namespace_inode("time")
+    begin: Any = reader.begin
+    return NearStore(
+        begin,
+        reader.data,
+        reader.fence,
+        reader.visited,
+        reader.visited_mask,
+        reader.generation,
+        reader,
+        is_primary,
+        shares_clock,
+    )
+
+
+class _Opened:
+    """One reader of this process, with its users."""
+
+    __slots__ = ("fence_inode", "reader", "users_count")
+
+    def __init__(self, directory: str) -> None:
+        self.reader = StoreReader(directory)
+        self.fence_inode = _fence_inode(directory)
+        self.users_count = 0
+
+
+def _fence_inode(directory: str) -> int:
+    try:
+        return os.stat(os.path.join(directory, "fence")).st_ino
+    except OSError:
+        return 0
+
+
+CLOSE_AFTER_S: Final = 1.0
+"""How long a store that nobody uses stays mapped: a thread that took it just before may still read."""
+
+
+class OpenedReaders:
+    """The stores that this process has open: LMDB allows one opening per process, so sessions share."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, _Opened] = {}
+        self._lock = threading.Lock()
+
+    def acquire(self, directory: str) -> StoreReader:
+        """Return the reader of a store; raises what StoreReader raises."""
+        with self._lock:
+            opened = self._opened.get(directory)
+            if opened is not None and opened.fence_inode != _fence_inode(directory):
+                # The store was wiped and made anew under the same name.
+                del self._opened[directory]
+                _close_later(opened.reader)
+                opened = None
+            if opened is None:
+                opened = self._opened[directory] = _Opened(directory)
+            opened.users_count += 1
+            return opened.reader
+
+    def release(self, directory: str, reader: StoreReader) -> None:
+        """One user less."""
+        with self._lock:
+            opened = self._opened.get(directory)
+            if opened is None or opened.reader is not reader:
+                return
+            opened.users_count -= 1
+            if opened.users_count <= 0:
+                del self._opened[directory]
+                _close_later(opened.reader)
+
+    def abandon(self) -> None:
+        """In a forked child: the readers drop what they inherited by themselves."""
+        self._opened = {}
+        self._lock = threading.Lock()
+
+
+def _close_later(reader: StoreReader) -> None:
+    timer = threading.Timer(CLOSE_AFTER_S, reader.close)
+    timer.daemon = True
+    timer.start()
+
+
+_readers: Final = OpenedReaders()
+
+
+def abandon_readers() -> None:
+    """In a forked child: forget the parent's stores."""
+    _readers.abandon()

@@ -1,0 +1,277 @@
+"""A region as threads use it: reads come out of shared memory where it can be, the rest by socket."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from daycache_ray.client.arguments import REGION_TTL, RegionTtl
+from daycache_ray.client.channels import Channels
+from daycache_ray.client.node_reads import FAR
+from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
+from daycache_ray.client.region_reads import ABSENT
+from daycache_ray.words.config import RegionConfig
+from daycache_ray.words.naming import NAMESPACE
+from daycache_ray.words.types import Entry, Key, Level, RegionStatistics, Version
+
+
+class Region:
+    """One key space of a cluster. Threads may share it.
+
+    In every call `level` is "strong", "eventual" or "weak" (None: the region's own), `deadline_s` the
+    seconds after which it gives up (None: 5), and `ttl_s` the seconds that an entry lives (None: for
+    ever; left out: what the region's configuration says).
+
+    Every call raises InvalidKeyError, InvalidTtlError, UnknownLevelError or InvalidArgumentError for
+    wrong arguments, CacheClosedError after close, ShardUnavailableError or DeadlineExceededError when
+    no replica answered in time; writes also UnknownOutcomeError when they may have happened.
+    """
+
+    def __init__(self, core: RegionCore, channels: Channels) -> None:
+        self._core = core
+        self._reads = core.reads
+        self._writes = core.writes
+        self.near_value = core.reads.near_value
+        """`get` as far as shared memory answers, without `deadline_s`; else node_reads.FAR."""
+        self._run = channels.run
+        self._run_all = channels.run_all
+
+    def __repr__(self) -> str:
+        return f"<Region {self._core.describe()}>"
+
+    @property
+    def name(self) -> str:
+        """The region's name."""
+        return self._core.config.name
+
+    @property
+    def config(self) -> RegionConfig:
+        """What the region was configured with."""
+        return self._core.config
+
+    def get(self, key: Key, default: Any = None, *, level: Level | None = None, deadline_s: float | None = None) -> Any:
+        """Return the value of `key`, or `default` where there is none.
+
+        Arrays and tables of more than 4 KB lie on shared memory and are read-only.
+        """
+        value = self.near_value(key, default, level)
+        if value is not FAR:
+            return value
+        return self._run(self._reads.value(key, default, level, deadline_s))
+
+    def get_entry(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> Entry | None:
+        """Return the value with its version, expiry and origin, or None."""
+        return self._run(self._reads.entry(key, level, deadline_s))
+
+    def get_many(
+        self, keys: Iterable[Key], *, level: Level | None = None, deadline_s: float | None = None
+    ) -> dict[Key, Any]:
+        """Return the values that there are; shards that memory cannot answer for are asked once each."""
+        found, exchanges = self._reads.many(keys, level, deadline_s)
+        if exchanges:
+            found.update(self._run_all(exchanges))
+        return found
+
+    def set(
+        self,
+        key: Key,
+        value: Any,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> Version:
+        """Write a value and return its version; a WEAK one has none yet and answers Version(0, 0).
+
+        Raises:
+            InvalidValueError, ValueTooLargeError: the value cannot be stored; the message says what can.
+            NotEnoughReplicasError: STRONG, and too few copies are in sync: nothing was written.
+            RegionFullError: nothing in the region may be evicted.
+        """
+        return self._run(self._writes.set(key, value, ttl_s, level, deadline_s))
+
+    def set_many(
+        self,
+        values: Mapping[Key, Any],
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> dict[Key, Version]:
+        """Write values, one message per shard, and return their versions; raises as `set`.
+
+        All values are checked before the first is sent. When a shard fails the others are written all
+        the same, and then its error is raised.
+        """
+        return self._run_all(self._writes.set_many(values, ttl_s, level, deadline_s))
+
+    def add(
+        self,
+        key: Key,
+        value: Any,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> bool:
+        """Write a value where there is none; return whether it was written. Raises as `set`."""
+        return self._run(self._writes.add(key, value, ttl_s, level, deadline_s))
+
+    def delete(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> bool:
+        """Remove an entry; return whether there was one."""
+        return self._run(self._writes.delete(key, level, deadline_s))
+
+    def exists(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> bool:
+        """Return whether there is an entry."""
+        return self._run(self._reads.exists(key, level, deadline_s))
+
+    def touch(
+        self,
+        key: Key,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        *,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> bool:
+        """Give an entry a new time to live from now on; return whether there is one."""
+        return self._run(self._writes.touch(key, ttl_s, level, deadline_s))
+
+    def ttl(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> float | None:
+        """Return the seconds that an entry has to live; None where it never expires or is not there."""
+        return self._run(self._reads.ttl_s(key, level, deadline_s))
+
+    def increment(
+        self,
+        key: Key,
+        by: float = 1,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> int | float:
+        """Add to a number, a missing one counts as 0, and return the new one.
+
+        Without `ttl_s` an entry keeps its time to live.
+
+        Raises:
+            NotANumberError: the entry holds something else.
+        """
+        return self._run(self._writes.increment(key, by, ttl_s, level, deadline_s))
+
+    def compare_and_set(
+        self,
+        key: Key,
+        value: Any,
+        expected: Version | None,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> Version:
+        """Write a value where the entry's version is `expected` (None: where there is none).
+
+        Raises:
+            VersionConflictError: it is another one, `error.current`: read again and decide anew.
+        """
+        return self._run(self._writes.compare_and_set(key, value, expected, ttl_s, level, deadline_s))
+
+    def get_or_load(
+        self,
+        key: Key,
+        loader: Any = None,
+        *,
+        default: Any = None,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> Any:
+        """Return the value of `key`; where it is missing one caller in the whole cluster loads it.
+
+        Args:
+            loader: a callable, Loader or BatchLoader; None: the region's own.
+            default: what is returned where the origin has no such key (the loader returns MISSING).
+            deadline_s: None: the region's `load_deadline_s` and 5 seconds more.
+
+        Raises:
+            NoLoaderError: neither the call nor the region has one.
+            LoadError: the loader raised or hung, here or where the load was awaited.
+        """
+        value = self.near_value(key, ABSENT, level)
+        if value is not FAR and value is not ABSENT:
+            return value
+        return self._run(self._core.loads.one(key, loader, default, ttl_s, level, deadline_s))
+
+    def get_or_load_many(
+        self,
+        keys: Iterable[Key],
+        loader: Any = None,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        level: Level | None = None,
+        deadline_s: float | None = None,
+    ) -> dict[Key, Any]:
+        """Return the values that there are, missing ones loaded in one question; raises as get_or_load."""
+        return self._run(self._core.loads.many(keys, loader, ttl_s, level, deadline_s))
+
+    @contextlib.contextmanager
+    def view(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> Iterator[Any]:
+        """Give the value for reading only, without a copy where it is large; None where there is none.
+
+        bytes come as a read-only memoryview, arrays and tables lie on shared memory.
+        """
+        yield self._run(self._reads.view(key, level, deadline_s))
+
+    def scan(self, prefix: Key = "", *, deadline_s: float | None = None) -> Iterator[Key]:
+        """Go through the keys that begin with `prefix`, shard by shard, in no promised order.
+
+        Keys written or removed meanwhile may come or not. A key comes as str where its bytes are UTF-8.
+        `deadline_s` is for each message of up to 1 000 keys.
+        """
+        raw = prefix_bytes(prefix)
+        self._core.session.check_open()
+        for part in self._core.parts():
+            cursor = b""
+            while True:
+                page = self._run(self._core.scan_page(part, raw, cursor, deadline_s))
+                yield from texts(page.keys)
+                cursor = page.cursor
+                if not cursor:
+                    break
+
+    def clear(self, *, deadline_s: float | None = None) -> int:
+        """Remove all entries of this service, and return how many there were.
+
+        Entries written meanwhile may stay. `deadline_s` is for each message of up to 1 000 keys.
+        """
+        removed_count = 0
+        for part in self._core.parts():
+            cursor = b""
+            while True:
+                count, cursor = self._run(self._core.clear_page(part, cursor, deadline_s))
+                removed_count += count
+                if not cursor:
+                    break
+        return removed_count
+
+    def flush(self, *, deadline_s: float | None = None) -> None:
+        """Send the WEAK writes that wait, and wait until they are applied; what is lost is counted."""
+        self._core.session.check_open()
+        for number in self._core.weak.busy_shards():
+            part = self._core.parts()[number]
+            self._run(self._writes.flush(part, self._core.deadline_at_s(deadline_s)))
+
+    def statistics(self, *, deadline_s: float | None = None) -> RegionStatistics:
+        """Return the region's counters, summed over its primaries, and this client's own."""
+        exchanges = [self._core.shard_statistics(part, deadline_s) for part in self._core.parts()]
+        return self._core.statistics(self._run_all(exchanges))
+
+    def shard_for(self, key: Key) -> Any:
+        """Return the handle of the Ray actor that is primary for `key`.
+
+        Its methods take the same keys: `ray.get(region.shard_for(key).get.remote(key))`. After a
+        failover another actor is primary: ask again.
+        """
+        import ray
+
+        return ray.get_actor(self._core.primary_actor_name(key), namespace=NAMESPACE)
