@@ -12,6 +12,7 @@ from typing import Any
 import ray
 import structlog
 
+from daycache_ray.words.cluster_map import ClusterMap
 from daycache_ray.words.config import ClusterConfig
 from daycache_ray.words.naming import NAMESPACE, prefetcher_name, trainer_name
 
@@ -23,10 +24,11 @@ _log = structlog.get_logger("daycache.coordinator")
 class Companions:
     """Use from one event loop."""
 
-    def __init__(self, config: ClusterConfig, cluster_id: str, token: str, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, config: ClusterConfig, current_map: Callable[[], ClusterMap], on_change: Callable[[], None]
+    ) -> None:
         self._config = config
-        self._cluster_id = cluster_id
-        self._token = token
+        self._current_map = current_map
         self._on_change = on_change
         self._tasks: list[asyncio.Task[None]] = []
         self._handles: dict[str, Any] = {}
@@ -63,9 +65,14 @@ class Companions:
                 except ValueError:
                     handle = start(name)
                 self._handles[name] = handle
-                where = await handle.describe.remote()
                 if name == prefetcher_name(self._config.name):
-                    self._prefetcher = {f"prefetcher_{field}": value for field, value in where.items()}
+                    address = await handle.open.remote(self._current_map())
+                    self._prefetcher = {
+                        "prefetcher_node_id": address.node_id,
+                        "prefetcher_socket_path": address.socket_path,
+                        "prefetcher_host": address.host,
+                        "prefetcher_port": address.port,
+                    }
                     self._on_change()
                 await handle.wait_closed.remote()
             except asyncio.CancelledError:

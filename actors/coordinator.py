@@ -77,7 +77,7 @@ class Coordinator:
             on_death=self._on_death,
             on_change=self._save_roster,
         )
-        self._companions = Companions(config, cluster_id, token, self._publish_soon)
+        self._companions = Companions(config, lambda: self._map, self._publish_soon)
         # Versions of an earlier life may not have been saved to the last; a jump is beyond them all.
         self._view = ClusterView(config, cluster_id, token, self._machines, self._seats)
         version = self._roster.map_version + (0 if self._is_new else 1_000_000)
