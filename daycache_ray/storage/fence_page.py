@@ -83,7 +83,7 @@ class FenceWriter:
         if self._words[WORD_MAGIC] != MAGIC:
             if not is_new and self._words[WORD_MAGIC] != 0:
                 self.close()
-                raise StoreFormatError(f"{path} is no fence page of this version: remove the store, it is rebuilt from a copy")
+                raise StoreFormatError(f"{path} is no fence page of this version: wipe the store")
             self._words[WORD_MAGIC] = MAGIC
         self._publish(WORD_LEASE_UNTIL, [0], role=Role.NONE)
 

@@ -1,23 +1,87 @@
-"""The store of one replica, its owner's end: the only process that writes it."""
+"""The store of one replica, its owner's end: the only process that writes it.
+
+A turn is `begin`, effects, `commit`: one LMDB transaction, so readers in other processes and whoever opens the
+store after a crash see all of a turn or nothing. A copy for a joining replica is loaded into a new
+generation beside the present one, which readers go on using until `FinishCopy` is committed: a store
+is never emptied in place.
+
+Keeps no budget: it counts `used_bytes`, proposes `victims`, and says StoreFullError when the machine's
+memory, not the budget, is at its end. Knows nothing of roles, leases and other replicas.
+"""
 
 from __future__ import annotations
 
-from daycache_ray.storage.fence_page import FenceWriter
+import os
+import shutil
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import lmdb
+
+from daycache_ray.storage import directory as directories
+from daycache_ray.storage.entries import Entries, Item
+from daycache_ray.storage.fence_page import FenceWriter, namespace_inode
+from daycache_ray.storage.generation import Generation, make_generation, open_newest
+from daycache_ray.storage.scan import scan_keys
+from daycache_ray.storage.snapshot import StoreSnapshot, inline_record
+from daycache_ray.storage.space import raise_full
+from daycache_ray.storage.visited_page import VisitedPage, buckets_for
 from daycache_ray.words.effects import Append, Apply, Commit, FinishCopy, LoadItems, ResetStore, Truncate
 from daycache_ray.words.ports import Snapshot
-from daycache_ray.words.records import Recovered
+from daycache_ray.words.records import HEADER_BYTES, Recovered
 from daycache_ray.words.types import ShardId
 
-StoreEffect = Append | Apply | Truncate | Commit | ResetStore | LoadItems | FinishCopy
+_T = TypeVar("_T")
+StoreEffect: TypeAlias = Append | Apply | Truncate | Commit | ResetStore | LoadItems | FinishCopy
+
+
+class StoreStatistics(NamedTuple):
+    """A store at one moment; byte counts are of this replica alone."""
+
+    entries_count: int
+    used_bytes: int
+    limit_bytes: int
+    large_bytes: int
+    log_records_count: int
+    log_bytes: int
+    undoable_count: int
+    generation: int
+    mapped_bytes: int
+    """What LMDB's file occupies up to its highest page, free pages included."""
+    readers_count: int
 
 
 class Store:
     """A replica's store; also the `StateView` of its machine. Use from one thread."""
 
-    store_id: int
-    directory: str
-    fence: FenceWriter
-    limit_bytes: int
+    def __init__(self, directory: str, lock: directories.OwnerLock, store_id: int, limit_bytes: int) -> None:
+        """See `open`, which is how one is made."""
+        self.directory = directory
+        self.store_id = store_id
+        self.limit_bytes = limit_bytes
+        self._lock = lock
+        self._snapshots: weakref.WeakSet[StoreSnapshot] = weakref.WeakSet()
+        self._copy: Generation | None = None
+        self._is_finishing = False
+        self.fence = FenceWriter(os.path.join(directory, directories.FENCE_NAME))
+        try:
+            self.visited = VisitedPage(os.path.join(directory, directories.VISITED_NAME), buckets_for(limit_bytes))
+            self._current = self._active = open_newest(directory, limit_bytes)
+        except BaseException:
+            self.fence.close()
+            raise
+        self.fence.set_namespaces(namespace_inode("time"), namespace_inode("pid"))
+        self.fence.set_generation(self._current.number)
+        self._performers: dict[type[Any], Callable[[Any], None]] = {
+            Append: self._append,
+            Apply: self._apply,
+            Truncate: self._truncate,
+            Commit: self._commit,
+            ResetStore: self._reset,
+            LoadItems: self._load,
+            FinishCopy: self._finish_copy,
+        }
 
     @classmethod
     def open(cls, directory: str, *, cluster: str, shard: ShardId, seat: int, limit_bytes: int) -> Store:
@@ -28,15 +92,45 @@ class Store:
             StoreFormatError: another format, cluster, shard or seat: `directory.wipe` it.
             StoreFullError: the shared memory is too small.
         """
-        raise NotImplementedError
+        assert limit_bytes > 0
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        lock = directories.OwnerLock(directory)
+        try:
+            wanted = directories.Identity(cluster=cluster, region=shard.region, shard=shard.number, seat=seat)
+            if directories.read_identity(directory) is None:
+                directories.check_space(directory, limit_bytes)
+            identity = directories.claim_identity(directory, wanted)
+            return cls(directory, lock, identity.store_id, limit_bytes)
+        except (OSError, lmdb.Error) as error:
+            lock.release()
+            raise_full(error, directory)
+        except BaseException:
+            lock.release()
+            raise
+
+    def __repr__(self) -> str:
+        used, limit = self.used_bytes / (1 << 20), self.limit_bytes / (1 << 20)
+        return f"<Store {self.directory} {self.entries_count} entries, {used:.1f} of {limit:.1f} MiB>"
 
     def recovered(self) -> Recovered:
         """Return what the store knows: the machine starts from it."""
-        raise NotImplementedError
+        state = self._current.state
+        with self._current.environment.begin() as transaction:
+            records = tuple(self._current.log.inline(transaction, state.base_lsn))
+        return Recovered(
+            store_id=self.store_id,
+            epoch=state.epoch,
+            commit_lsn=state.commit_lsn,
+            base_lsn=state.base_lsn,
+            base_epoch=state.base_epoch,
+            horizon_ns=state.horizon_ns,
+            records=records,
+            applied_lsn=state.applied_lsn,
+        )
 
     def begin(self) -> None:
         """Begin a turn. It costs nothing until an effect is performed."""
-        raise NotImplementedError
+        assert self._active.transaction is None, "the last turn is open: commit or abort it"
 
     def perform(self, effect: StoreEffect) -> None:
         """Perform a store effect inside the turn.
@@ -44,7 +138,11 @@ class Store:
         Raises:
             StoreFullError: the turn is aborted, the store is as it was before it.
         """
-        raise NotImplementedError
+        try:
+            self._performers[type(effect)](effect)
+        except BaseException as error:
+            self.abort()
+            raise_full(error, self.directory)
 
     def commit(self) -> None:
         """End the turn: everything performed in it is visible to readers and durable, or nothing.
@@ -52,53 +150,172 @@ class Store:
         Raises:
             StoreFullError: as in `perform`.
         """
-        raise NotImplementedError
+        try:
+            # The copy first: if the other fails, a copy with more items than it should have is begun anew anyway.
+            if self._copy is not None:
+                self._copy.end_turn()
+            if not self._is_finishing:
+                self._current.end_turn()
+        except BaseException as error:
+            self.abort()
+            raise_full(error, self.directory)
+        if self._is_finishing:
+            self._swap()
 
     def abort(self) -> None:
-        """Forget the turn."""
-        raise NotImplementedError
+        """Forget the turn. A copy that is being loaded loses the turn's items: it must begin anew."""
+        self._current.abort()
+        if self._copy is not None:
+            self._copy.abort()
+        self._is_finishing = False
+        self._active = self._current
 
     def get(self, key: bytes) -> bytes | None:
         """Return the visible record with header, the open turn's changes included, or None."""
-        raise NotImplementedError
+        active = self._active
+        transaction = active.transaction
+        if transaction is not None:
+            return transaction.get(key, db=active.data)
+        return active.environment.begin(active.data).get(key)
 
     def payload(self, key: bytes) -> bytes | None:
-        """Return the visible record's payload exactly as its LogRecord's `value` was, or None."""
-        raise NotImplementedError
+        """Return the visible record's payload exactly as its LogRecord's `value` was, or None.
+
+        With Flag.LONG_KEY that is u16 length, full key and value.
+        """
+        record = self.get(key)
+        if record is None:
+            return None
+        return inline_record(self._active.large.folder, record)[HEADER_BYTES:]
 
     def open_snapshot(self) -> Snapshot:
-        """Return a stable view of everything visible now."""
-        raise NotImplementedError
+        """Return a stable view of everything visible now.
+
+        In an open turn, what was performed so far is committed first, because a view shows only that.
+        """
+        self.commit()
+        snapshot = StoreSnapshot(self._current)
+        self._snapshots.add(snapshot)
+        return snapshot
 
     @property
     def used_bytes(self) -> int:
         """What the visible entries cost, to be held against `limit_bytes`."""
-        raise NotImplementedError
+        return self._active.state.used_bytes
 
     @property
     def entries_count(self) -> int:
         """How many entries are visible."""
-        raise NotImplementedError
+        return self._active.state.entries_count
 
-    def victims(self, bytes_needed: int, count_max: int) -> list[tuple[bytes, int, int]]:
-        """Return (store key, epoch, lsn) of entries to evict until `bytes_needed` are free."""
-        raise NotImplementedError
+    def victims(self, bytes_needed: int, count_max: int) -> list[Item]:
+        """Return (store key, epoch, lsn) of entries to evict so that `bytes_needed` become free, at most `count_max`.
 
-    def expired(self, now_wall_ns: int, count_max: int) -> list[tuple[bytes, int, int]]:
-        """Return (store key, epoch, lsn) of entries that expire at or before `now_wall_ns`."""
-        raise NotImplementedError
+        It proposes only; what is proposed stays until an EVICT record of it is applied.
+        """
+        return self._read(lambda reading, entries: entries.victims(reading, self.visited, bytes_needed, count_max))
+
+    def expired(self, now_wall_ns: int, count_max: int) -> list[Item]:
+        """Return (store key, epoch, lsn) of entries that expire at or before `now_wall_ns`, the oldest first."""
+        return self._read(lambda reading, entries: entries.expired(reading, now_wall_ns, count_max))
 
     def next_expiry_ns(self) -> int:
         """Return the earliest `expires_at_ns` in the store, 0 when nothing expires."""
-        raise NotImplementedError
+        return self._read(lambda reading, entries: entries.next_expiry_ns(reading))
 
-    def scan(self, service: bytes, prefix: bytes, cursor: bytes, limit: int, horizon_ns: int = 0) -> tuple[list[bytes], bytes]:
+    def scan(
+        self, service: bytes, prefix: bytes, cursor: bytes, limit: int, horizon_ns: int = 0
+    ) -> tuple[list[bytes], bytes]:
         """Return up to `limit` full user keys of a service after `cursor`, and the cursor to go on from.
 
-        An empty cursor is the start, and the end.
+        An empty cursor is the start, and the end. A page may be empty and have a cursor. What is expired at
+        `horizon_ns` and remembered misses are left out.
         """
-        raise NotImplementedError
+        return self._read(
+            lambda reading, entries: scan_keys(reading, entries.data, service, prefix, cursor, limit, horizon_ns)
+        )
+
+    def statistics(self) -> StoreStatistics:
+        """Return counters of this moment."""
+        state = self._active.state
+        about = self._active.environment.info()
+        return StoreStatistics(
+            entries_count=state.entries_count,
+            used_bytes=state.used_bytes,
+            limit_bytes=self.limit_bytes,
+            large_bytes=state.large_bytes,
+            log_records_count=state.last_lsn - state.base_lsn,
+            log_bytes=state.log_bytes,
+            undoable_count=len(self._active.images),
+            generation=self._active.number,
+            mapped_bytes=(int(about["last_pgno"]) + 1) * 4096,
+            readers_count=int(about["num_readers"]),
+        )
 
     def close(self) -> None:
-        """Revoke the fence, close everything and let the lock go."""
-        raise NotImplementedError
+        """Revoke the fence, close everything and let the lock go; an open turn is forgotten."""
+        self.fence.revoke()
+        self._close_snapshots()
+        self._remove_copy()
+        self._current.close()
+        self.fence.close()
+        self.visited.close()
+        self._lock.release()
+
+    def _append(self, effect: Append) -> None:
+        self._active.append(effect.records)
+
+    def _apply(self, effect: Apply) -> None:
+        self._active.apply(effect.records, effect.undoable)
+
+    def _truncate(self, effect: Truncate) -> None:
+        self._active.truncate(effect.lsn)
+
+    def _commit(self, effect: Commit) -> None:
+        self._active.commit_through(effect)
+
+    def _reset(self, effect: ResetStore) -> None:
+        assert not self._is_finishing, "the copy of this turn is not committed yet"
+        self._remove_copy()
+        self._copy = make_generation(self.directory, self._current.number + 1, self.limit_bytes)
+
+    def _load(self, effect: LoadItems) -> None:
+        assert self._copy is not None, "LoadItems without ResetStore"
+        self._copy.load(effect.items)
+
+    def _finish_copy(self, effect: FinishCopy) -> None:
+        assert self._copy is not None, "FinishCopy without ResetStore"
+        self._copy.finish_copy(effect)
+        # What the turn did to the present generation before goes with it.
+        self._current.abort()
+        self._is_finishing = True
+        self._active = self._copy
+
+    def _swap(self) -> None:
+        """The copy is committed: readers first (rule R31), then remove what they came from."""
+        assert self._copy is not None
+        former, self._current = self._current, self._copy
+        self._active, self._copy, self._is_finishing = self._current, None, False
+        self.fence.set_generation(self._current.number)
+        self._close_snapshots()
+        former.close()
+        shutil.rmtree(former.path)
+        self._current.remove_unmeant_files()
+
+    def _remove_copy(self) -> None:
+        if self._copy is not None:
+            copy, self._copy = self._copy, None
+            copy.close()
+            shutil.rmtree(copy.path)
+            self._current.remove_unmeant_files()
+
+    def _close_snapshots(self) -> None:
+        for snapshot in list(self._snapshots):
+            snapshot.close()
+
+    def _read(self, question: Callable[[lmdb.Transaction[bytes], Entries], _T]) -> _T:
+        active = self._active
+        if active.transaction is not None:
+            return question(active.transaction, active.entries)
+        with active.environment.begin() as transaction:
+            return question(transaction, active.entries)

@@ -1,0 +1,171 @@
+"""The visible records of one generation, and the two orders they stand in: by age, and by expiry.
+
+`data`    store key -> record (header, payload or file reference)
+`order`   order number -> store key: the queue that the eviction hand walks; an overwrite keeps its place
+`expiry`  expires_at_ns, order number -> nothing
+
+Whatever changes a visible record goes through `replace`, so the three and the counters agree in every
+transaction. Knows nothing of the log, and not whether a record is committed.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import lmdb
+
+from daycache_ray.storage.large_values import LargeValues, is_large, pages_bytes, reference_of
+from daycache_ray.storage.state import State
+from daycache_ray.storage.visited_page import VisitedPage
+from daycache_ray.words.records import HEADER_BYTES, Flag
+
+Item = tuple[bytes, int, int]
+"""Store key, epoch, LSN: exactly one version of an entry."""
+
+ENTRY_OVERHEAD_BYTES: Final = 112
+"""What LMDB and the two orders cost beside key and record, measured at 100 B values with half-full leaves."""
+
+_OVERFLOW_RECORD_BYTES: Final = 2_000
+"""Records above have pages of their own in LMDB."""
+_PAGE_HEADER_BYTES: Final = 16
+
+_NUMBER: Final = struct.Struct(">Q")
+_EXPIRY: Final = struct.Struct(">QQ")
+_EXPIRY_ORDER: Final = struct.Struct("<QQ")
+_VERSION: Final = struct.Struct("<QQ")
+_EXPIRES_AT_OFFSET: Final = 16
+_HAND_STEPS_PER_VICTIM: Final = 32
+_HAND_STEPS_MIN: Final = 1_024
+
+
+class Entries:
+    """The visible records; every call takes the transaction it works in."""
+
+    def __init__(self, environment: lmdb.Environment, state: State, large: LargeValues) -> None:
+        self.data = environment.open_db(b"data")
+        self.order = environment.open_db(b"order")
+        self.expiry = environment.open_db(b"expiry")
+        self.counts = environment.open_db(b"large")
+        self._state = state
+        self._large = large
+        self._hand = 0
+
+    def replace(self, transaction: lmdb.Transaction[bytes], key: bytes, old: bytes | None, new: bytes | None) -> None:
+        """Make `new` the visible record of `key` in place of `old`, which is what is visible now."""
+        state = self._state
+        if new is None:
+            if old is not None:
+                transaction.delete(key, db=self.data)
+                state.entries_count -= 1
+                self._unlist(transaction, key, old)
+            return
+        transaction.put(key, new, db=self.data)
+        expires_at_ns, order = _EXPIRY_ORDER.unpack_from(new, _EXPIRES_AT_OFFSET)
+        if old is None:
+            state.entries_count += 1
+            is_listed = has_expiry = False
+        else:
+            old_expires_at_ns, old_order = _EXPIRY_ORDER.unpack_from(old, _EXPIRES_AT_OFFSET)
+            is_listed = old_order == order
+            has_expiry = is_listed and old_expires_at_ns == expires_at_ns
+            if not is_listed:
+                transaction.delete(_NUMBER.pack(old_order), db=self.order)
+            if old_expires_at_ns and not has_expiry:
+                transaction.delete(_EXPIRY.pack(old_expires_at_ns, old_order), db=self.expiry)
+        if not is_listed:
+            transaction.put(_NUMBER.pack(order), key, db=self.order)
+        if expires_at_ns and not has_expiry:
+            transaction.put(_EXPIRY.pack(expires_at_ns, order), b"", db=self.expiry)
+        state.used_bytes += self._charge(transaction, key, new)
+        if old is not None:
+            self._credit(transaction, key, old)
+
+    def victims(
+        self, transaction: lmdb.Transaction[bytes], visited: VisitedPage, bytes_needed: int, count_max: int
+    ) -> list[Item]:
+        """Return entries to evict, by SIEVE: the hand goes from the oldest to the newest and round again,
+        spares what was read since it came by, and takes the first that was not. New entries do not move
+        it. It never walks a full store to find nothing: after 32 steps for each victim it takes what comes.
+
+        Source: Zhang et al., SIEVE is Simpler than LRU (NSDI 2024).
+        """
+        chosen: dict[bytes, Item] = {}
+        freed = steps = laps = 0
+        steps_max = _HAND_STEPS_MIN + _HAND_STEPS_PER_VICTIM * count_max
+        first: bytes | None = None
+        with transaction.cursor(db=self.order) as cursor:
+            found = cursor.set_range(_NUMBER.pack(self._hand)) or cursor.first()
+            while found and freed < bytes_needed and len(chosen) < count_max:
+                number, key = cursor.item()
+                if first is None:
+                    first = number
+                elif number == first:
+                    laps += 1
+                    if laps == 2:
+                        break
+                steps += 1
+                record = transaction.get(key, db=self.data)
+                if record is not None and key not in chosen and (not visited.take(key) or steps > steps_max):
+                    chosen[key] = (key, *_VERSION.unpack_from(record))
+                    freed += cost_bytes(key, record)
+                self._hand = _NUMBER.unpack(number)[0] + 1
+                found = cursor.next() or cursor.first()
+        return list(chosen.values())
+
+    def expired(self, transaction: lmdb.Transaction[bytes], now_wall_ns: int, count_max: int) -> list[Item]:
+        """Return entries whose `expires_at_ns` is at or before `now_wall_ns`, the oldest first."""
+        found: list[Item] = []
+        with transaction.cursor(db=self.expiry) as cursor:
+            for place in cursor.iternext(keys=True, values=False):
+                expires_at_ns, order = _EXPIRY.unpack(place)
+                if expires_at_ns > now_wall_ns or len(found) >= count_max:
+                    break
+                key = transaction.get(_NUMBER.pack(order), db=self.order)
+                record = transaction.get(key, db=self.data) if key is not None else None
+                if key is not None and record is not None:
+                    found.append((key, *_VERSION.unpack_from(record)))
+        return found
+
+    def next_expiry_ns(self, transaction: lmdb.Transaction[bytes]) -> int:
+        """Return the earliest `expires_at_ns`, 0 when nothing expires."""
+        with transaction.cursor(db=self.expiry) as cursor:
+            return int(_EXPIRY.unpack(cursor.key())[0]) if cursor.first() else 0
+
+    def _charge(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> int:
+        if is_large(record):
+            reference = reference_of(record)
+            self._large.hold(transaction, self.counts, reference)
+            self._state.large_bytes += pages_bytes(reference.size_bytes)
+        return cost_bytes(key, record)
+
+    def _credit(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> None:
+        self._state.used_bytes -= cost_bytes(key, record)
+        if is_large(record):
+            reference = reference_of(record)
+            self._large.drop(transaction, self.counts, reference)
+            self._state.large_bytes -= pages_bytes(reference.size_bytes)
+
+    def _unlist(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> None:
+        expires_at_ns, order = _EXPIRY_ORDER.unpack_from(record, _EXPIRES_AT_OFFSET)
+        transaction.delete(_NUMBER.pack(order), db=self.order)
+        if expires_at_ns:
+            transaction.delete(_EXPIRY.pack(expires_at_ns, order), db=self.expiry)
+        self._credit(transaction, key, record)
+
+
+def cost_bytes(key: bytes, record: bytes) -> int:
+    """Return what an entry costs: record, key, a fixed overhead, and whole pages where it has pages of its own.
+
+    >>> cost_bytes(b"k" * 12, bytes(HEADER_BYTES + 100))
+    264
+    """
+    size = len(record)
+    if size > _OVERFLOW_RECORD_BYTES:
+        size = pages_bytes(size + _PAGE_HEADER_BYTES)
+    if record[37] & Flag.LARGE:
+        size += pages_bytes(reference_of(record).size_bytes)
+    return size + len(key) + ENTRY_OVERHEAD_BYTES
+
+
+assert HEADER_BYTES == 40, "offsets above are those of words.records.HEADER"

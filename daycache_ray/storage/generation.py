@@ -1,0 +1,317 @@
+"""One generation of a store: an LMDB environment, and the turn that is open in it.
+
+Composes entries, log and before-images into what the store effects mean. A turn is one write
+transaction; its counters are kept in memory and written once, at its end. When a turn fails everything
+is as it was before.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+import lmdb
+import msgspec
+
+from daycache_ray.storage import directory as directories
+from daycache_ray.storage.before_images import BeforeImages
+from daycache_ray.storage.entries import Entries
+from daycache_ray.storage.environments import open_owned
+from daycache_ray.storage.large_values import LargeValues
+from daycache_ray.storage.log import Log
+from daycache_ray.storage.space import AllocatedSpace
+from daycache_ray.storage.state import STATE_KEY, State, assign_state, pack_state, unpack_state
+from daycache_ray.words.effects import Commit, FinishCopy
+from daycache_ray.words.errors import StoreFormatError
+from daycache_ray.words.limits import INLINE_RECORD_BYTES_MAX, LOG_BYTES_KEPT
+from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, LogRecord, RecordKind
+
+_PACK_HEADER = HEADER.pack
+_U64 = struct.Struct("<Q").unpack_from
+_LSN_OFFSET = 8
+_ORDER_OFFSET = 24
+
+_PUT = int(RecordKind.PUT)
+_DELETE = int(RecordKind.DELETE)
+_TRUNCATED_RECORD_BYTES = INLINE_RECORD_BYTES_MAX
+_READER_CHECK_RECORDS = 64
+"""A dead reader pins pages until it is noticed, which costs up to 10 us: look once for so many records."""
+
+_MAP_FACTOR = 4
+_MAP_EXTRA_BYTES = 128 * 1024 * 1024
+
+
+def map_bytes_for(limit_bytes: int) -> int:
+    """Return the address space of a store: far more than it may use, for the budget is the shell's to keep."""
+    return _MAP_FACTOR * (limit_bytes + LOG_BYTES_KEPT) + _MAP_EXTRA_BYTES
+
+
+class Generation:
+    """An open generation; `transaction` is that of the open turn, or None."""
+
+    def __init__(self, path: str, number: int, limit_bytes: int, large: LargeValues, map_bytes: int = 0) -> None:
+        """Open the generation in the folder `path`, or make an empty, incomplete one.
+
+        Raises:
+            StoreFormatError: what stands there is none of ours.
+            OSError, lmdb.Error: ENOSPC and the like.
+        """
+        self.path = path
+        self.number = number
+        self.large = large
+        self._opened = open_owned(path, map_bytes or map_bytes_for(limit_bytes))
+        self.environment = self._opened.environment
+        self._space = AllocatedSpace(os.path.join(path, "data.mdb"), limit_bytes)
+        self.state = State()
+        self.transaction: lmdb.Transaction[bytes] | None = None
+        try:
+            self._space.begin_turn(int(self.environment.info()["last_pgno"]))
+            self._space.expect(16, 0, 0, is_removal=False)
+            self.entries = Entries(self.environment, self.state, large)
+            self.log = Log(self.environment, self.state, large, limit_bytes)
+            self.images = BeforeImages(self.environment, large)
+            self.data: Any = self.entries.data
+            with self.environment.begin() as transaction:
+                stored = transaction.get(STATE_KEY)
+                if stored is not None:
+                    assign_state(self.state, unpack_state(stored))
+                self.images.load(transaction)
+        except msgspec.MsgspecError as error:
+            self.close()
+            raise StoreFormatError(f"{path}: its state is broken ({error}): wipe the store") from error
+        except BaseException:
+            self.close()
+            raise
+        self._before: State = self.state
+        self._keep_lsn: int | None = None
+        self._unchecked_records = 0
+
+    def begin(self) -> lmdb.Transaction[bytes]:
+        """Open the turn's transaction, unless it is open."""
+        transaction = self.transaction
+        if transaction is None:
+            self._before = msgspec.structs.replace(self.state)
+            self._keep_lsn = None
+            if self._unchecked_records >= _READER_CHECK_RECORDS:
+                self.environment.reader_check()
+                self._unchecked_records = 0
+            self._space.begin_turn(int(self.environment.info()["last_pgno"]))
+            transaction = self.transaction = self.environment.begin(write=True)
+        return transaction
+
+    def append(self, records: Iterable[LogRecord]) -> None:
+        """Put records at the end of the log."""
+        transaction = self.begin()
+        self._expect(records)
+        append = self.log.append
+        for record in records:
+            append(transaction, record)
+
+    def apply(self, records: Iterable[LogRecord], undoable: bool) -> None:
+        """Make records visible, each where its LSN is the highest its key has seen."""
+        transaction = self.begin()
+        self._expect(records)
+        state = self.state
+        for record in records:
+            if record.key:
+                self._apply(transaction, record, undoable)
+            lsn = record.lsn
+            if lsn > state.applied_lsn:
+                state.applied_lsn = lsn
+            if not undoable and lsn > state.final_lsn:
+                state.final_lsn = lsn
+
+    def truncate(self, lsn: int) -> None:
+        """Cut the log after `lsn` and put back what its applied records replaced, newest first."""
+        state = self.state
+        assert lsn >= state.commit_lsn, f"LSN {state.commit_lsn} is committed and cannot be cut at {lsn}"
+        transaction = self.begin()
+        count = len(self.images) + max(0, state.last_lsn - lsn)
+        self._space.expect(count, _TRUNCATED_RECORD_BYTES * min(len(self.images), 64), 0, is_removal=True)
+        while (newest := self.images.newest_above(lsn)) is not None:
+            undone_lsn, key = newest
+            visible = transaction.get(key, db=self.data)
+            image = self.images.image(transaction, undone_lsn)
+            if visible != image:
+                self.entries.replace(transaction, key, visible, image)
+            self.images.drop(transaction, undone_lsn)
+        if lsn < state.last_lsn:
+            self.log.truncate(transaction, lsn)
+        state.applied_lsn = max(state.final_lsn, self.images.newest_lsn())
+
+    def commit_through(self, commit: Commit) -> None:
+        """Note how far the log is final; what follows from it is done at the turn's end."""
+        self.begin()
+        state = self.state
+        state.commit_lsn = max(state.commit_lsn, commit.lsn)
+        state.epoch = max(state.epoch, commit.epoch)
+        state.horizon_ns = max(state.horizon_ns, commit.horizon_ns)
+        # A record with a lower LSN may still follow in this turn, and must find what hides it: not dropped yet.
+        self._keep_lsn = commit.keep_lsn
+
+    def load(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Put copied records with inline payload among the visible ones."""
+        transaction = self.begin()
+        self._space.expect(*_sizes((key, record) for key, record in items), is_removal=False)
+        for key, record in items:
+            epoch, lsn, expires_at_ns, _, cost_us, codec, flags, _ = HEADER.unpack_from(record)
+            copied = LogRecord(
+                lsn, epoch, _PUT, key, record[HEADER_BYTES:], codec, flags & ~Flag.LARGE, expires_at_ns, cost_us
+            )
+            old = transaction.get(key, db=self.data)
+            stored = self.log.stored_form(transaction, copied)
+            self.entries.replace(transaction, key, old, self._result(stored, old))
+
+    def finish_copy(self, copy: FinishCopy) -> None:
+        """The copy is whole: its log begins after `base_lsn`."""
+        self.begin()
+        state = self.state
+        state.is_complete = True
+        state.epoch = max(state.epoch, copy.base_epoch)
+        state.horizon_ns = copy.horizon_ns
+        state.base_lsn = state.last_lsn = state.commit_lsn = state.applied_lsn = state.final_lsn = copy.base_lsn
+        state.base_epoch = state.last_epoch = copy.base_epoch
+
+    def end_turn(self) -> None:
+        """Commit the transaction: all of the turn, or an exception and nothing."""
+        transaction = self.transaction
+        if transaction is None:
+            return
+        state = self.state
+        if self._keep_lsn is not None:
+            self.images.drop_through(transaction, state.commit_lsn)
+            self.log.trim(transaction, self._keep_lsn)
+        self.images.write(transaction)
+        transaction.put(STATE_KEY, pack_state(state))
+        self._unchecked_records += max(1, state.last_lsn - self._before.last_lsn)
+        transaction.commit()
+        self.transaction = None
+        self.large.settle()
+
+    def abort(self) -> None:
+        """Forget the turn: records, counters, files."""
+        transaction = self.transaction
+        if transaction is None:
+            return
+        self.transaction = None
+        # A commit that failed has ended the transaction already; then this does nothing.
+        transaction.abort()
+        assign_state(self.state, self._before)
+        self.large.forget()
+        with self.environment.begin() as reading:
+            self.images.load(reading)
+
+    def remove_unmeant_files(self) -> None:
+        """Remove large values of aborted turns and of other generations."""
+        with self.environment.begin() as transaction:
+            self.large.remove_unmeant(transaction, self.entries.counts)
+
+    def close(self) -> None:
+        """Close the files; an open turn is forgotten."""
+        if self.transaction is not None:
+            self.transaction.abort()
+            self.transaction = None
+            self.large.forget()
+        self._space.close()
+        self._opened.release()
+
+    def _apply(self, transaction: lmdb.Transaction[bytes], record: LogRecord, undoable: bool) -> None:
+        key = record.key
+        lsn = record.lsn
+        chain = self.images.chains.get(key)
+        if chain is not None and chain[-1] >= lsn:
+            if lsn not in chain:
+                self._apply_below(transaction, record, undoable, chain)
+            return
+        visible = transaction.get(key, db=self.data)
+        if visible is not None and _U64(visible, _LSN_OFFSET)[0] >= lsn:
+            return
+        result = self._result(self.log.stored_form(transaction, record), visible)
+        if undoable:
+            self.images.note(transaction, lsn, key, visible)
+        if result is not visible:
+            self.entries.replace(transaction, key, visible, result)
+
+    def _apply_below(
+        self, transaction: lmdb.Transaction[bytes], record: LogRecord, undoable: bool, chain: list[int]
+    ) -> None:
+        """Apply a record under uncommitted ones of the same key with higher LSNs: put it into what they would
+        put back, and work out anew what each of them makes of it."""
+        lsn = record.lsn
+        later = [other for other in chain if other > lsn]
+        image = self.images.image(transaction, later[0])
+        if image is not None and _U64(image, _LSN_OFFSET)[0] >= lsn:
+            return
+        result = self._result(self.log.stored_form(transaction, record), image)
+        if undoable:
+            self.images.note(transaction, lsn, record.key, image)
+        for other in later:
+            again = self.log.read(transaction, other)
+            assert again is not None, f"LSN {other} is applied, uncommitted and not in the log"
+            self.images.change(transaction, other, result)
+            result = self._result(again, result)
+        visible = transaction.get(record.key, db=self.data)
+        if visible != result:
+            self.entries.replace(transaction, record.key, visible, result)
+
+    def _result(self, stored: LogRecord, image: bytes | None) -> bytes | None:
+        """Return what a record, in its stored form, makes of the visible record that its key had."""
+        kind = stored.kind
+        if kind == _PUT:
+            if image is not None:
+                order = _U64(image, _ORDER_OFFSET)[0]
+            else:
+                order = self.state.next_order
+                self.state.next_order = order + 1
+            header = _PACK_HEADER(
+                stored.epoch, stored.lsn, stored.expires_at_ns, order, stored.cost_us, stored.codec, stored.flags, 0
+            )
+            return header + stored.value
+        if image is None or kind == _DELETE:
+            return None
+        is_target = _U64(image, 0)[0] == stored.target_epoch and _U64(image, _LSN_OFFSET)[0] == stored.target_lsn
+        return None if is_target else image
+
+    def _expect(self, records: Iterable[LogRecord]) -> None:
+        is_removal = all(record.kind != _PUT for record in records)
+        self._space.expect(*_sizes((record.key, record.value) for record in records), is_removal=is_removal)
+
+
+def _sizes(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[int, int, int]:
+    count = value_bytes = key_bytes = 0
+    for key, value in pairs:
+        count += 1
+        key_bytes += len(key)
+        if len(value) <= INLINE_RECORD_BYTES_MAX:
+            value_bytes += len(value)
+    return count, value_bytes, key_bytes
+
+
+def make_generation(directory: str, number: int, limit_bytes: int) -> Generation:
+    """Open generation `number` of the store in `directory`, or make an empty, incomplete one."""
+    large = LargeValues(os.path.join(directory, directories.LARGE_NAME))
+    return Generation(directories.generation_path(directory, number), number, limit_bytes, large)
+
+
+def open_newest(directory: str, limit_bytes: int) -> Generation:
+    """Open the newest complete generation, or the first one of a new store; remove all others."""
+    chosen: Generation | None = None
+    for number in reversed(directories.generations(directory)):
+        if chosen is None:
+            generation = make_generation(directory, number, limit_bytes)
+            if generation.state.is_complete:
+                chosen = generation
+                continue
+            generation.close()
+        shutil.rmtree(directories.generation_path(directory, number))
+    if chosen is None:
+        # Not from 1: a reader that slept while the store was wiped must not find the number it knows.
+        chosen = make_generation(directory, int.from_bytes(os.urandom(4), "big") + 1, limit_bytes)
+        chosen.begin()
+        chosen.state.is_complete = True
+        chosen.end_turn()
+    chosen.remove_unmeant_files()
+    return chosen
