@@ -25,6 +25,7 @@ from daycache_ray.structures.access_patterns import AccessPatterns, PatternSetti
 from daycache_ray.structures.access_probability import AccessProbability
 from daycache_ray.structures.prediction.key_numbers import KeyNumbers
 from daycache_ray.structures.prediction.predictor import Predictor
+from daycache_ray.structures.store_keys import service_prefix, split_store_key, store_key
 from daycache_ray.words.config import ClusterConfig, PredictionConfig, RegionConfig
 from daycache_ray.words.operations import Accesses
 from daycache_ray.words.types import AccessPattern, Instant
@@ -189,14 +190,19 @@ class StreamLearner:
     def __init__(self, region: str, service: str, settings: LearningSettings) -> None:
         self.region = region
         self.service = service
-        self.seed = hint_seed(region, service)
+        self._seed = hint_seed(region)
+        self._prefix = service_prefix(service.encode())
         self.numbers = KeyNumbers(keys_max=settings.keys_max)
         self.predictor = Predictor(contexts_max=settings.contexts_max, clients_max=settings.clients_max)
         self._settings = settings
         self._accesses_count = 0
 
-    def observe(self, client: int, key: bytes) -> None:
-        """Learn that `client` asked for `key`."""
+    def observe(self, client: int, stored: bytes) -> None:
+        """Learn that `client` asked for the key under the store key `stored`."""
+        # Of a key too long for the store only the digest is known: it can be followed, not loaded.
+        _, key = split_store_key(stored)
+        if not key:
+            return
         number = self.numbers.number_of(key.decode("utf-8", "surrogateescape"))
         self.predictor.observe(client, number)
         self._accesses_count += 1
@@ -215,7 +221,9 @@ class StreamLearner:
                 key = text.encode()
             except UnicodeEncodeError:
                 continue
-            found[key] = Candidate(hint_hash(key, self.seed), rolled.probability, rolled.step)
+            found[key] = Candidate(
+                hint_hash(store_key(key, self._prefix), self._seed), rolled.probability, rolled.step
+            )
         return found
 
 
@@ -251,14 +259,15 @@ class AccessLearning:
         stream = self._stream(batch.region, service)
         now_s = now.boot_ns / 1e9
         age_s = min(max(now.wall_ns / 1e9 - batch.at_ms / 1e3, 0.0), AGE_S_MAX)
+        seed = hint_seed(batch.region)
         touched: dict[int, None] = {}
         # The whole batch happened before it was told: nothing may be loaded for what is in it.
-        for key, hit in zip(batch.keys, batch.hits, strict=True):
-            if not key:
+        for stored, hit in zip(batch.keys, batch.hits, strict=True):
+            if len(stored) < 4:
                 continue
-            key_hash = hint_hash(key, stream.seed)
+            key_hash = hint_hash(stored, seed)
             region.observe(key_hash, batch.client, hit != 0, now_s - age_s)
-            stream.observe(batch.client, key)
+            stream.observe(batch.client, stored)
             touched[key_hash] = None
         if self._hints is not None:
             for key_hash in touched:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final, Literal
 from daycache_ray.client.arguments import key_bytes
 from daycache_ray.client.priors import prior_probability, prior_rate_per_s, region_name_of, ttl_s_for
 from daycache_ray.storage.hint_table import Hint, HintReader, hint_hash, hint_seed
+from daycache_ray.structures.store_keys import service_prefix, store_key
 from daycache_ray.words.errors import InvalidArgumentError, StoreFormatError
+from daycache_ray.words.limits import SERVICE_BYTES_MAX
 from daycache_ray.words.types import AccessPattern, CacheOptimizationContext, Key
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class AdaptiveCacheOptimizer:
         self._cache = cache
         self._reader: HintReader | None = None
         self._look_at_s = 0.0
-        self._seeds: dict[tuple[str, str], int] = {}
+        self._places: dict[tuple[str, str], tuple[bytes, int]] = {}
 
     def predict_access_probability(self, key: Key, context: CacheOptimizationContext) -> float:
         """Return the probability, 0.0 .. 1.0, that the key is asked for again within its region's next requests.
@@ -119,7 +121,7 @@ class AdaptiveCacheOptimizer:
             return hint.pattern if hint is not None else AccessPattern.COLD
         if self._cache is None:
             return AccessPattern.COLD
-        service = self._cache.service
+        service = self._cache.service_name
         hints = [self._hint(raw, region, service, now_s) for region in self._cache.cluster_map.shards]
         newest = max((hint for hint in hints if hint is not None), key=lambda hint: hint.updated_ms, default=None)
         return newest.pattern if newest is not None else AccessPattern.COLD
@@ -161,12 +163,15 @@ class AdaptiveCacheOptimizer:
             reader = self._look(now_s)
         if reader is None:
             return None
-        seed = self._seeds.get((region, service))
-        if seed is None:
-            if len(self._seeds) > 1_024:
-                self._seeds.clear()
-            seed = self._seeds[region, service] = hint_seed(region, self._hint_service(region, service))
-        hint = reader.get(hint_hash(key, seed))
+        place = self._places.get((region, service))
+        if place is None:
+            if len(self._places) > 1_024:
+                self._places.clear()
+            config = self._region_config(region)
+            shared = config is not None and config.shared_between_services
+            prefix = service_prefix(b"" if shared else service.encode())
+            place = self._places[region, service] = prefix, hint_seed(region)
+        hint = reader.get(hint_hash(store_key(key, place[0]), place[1]))
         if hint is None or now_s - hint.updated_ms / 1000.0 > HINT_S:
             return None
         return hint
@@ -185,10 +190,6 @@ class AdaptiveCacheOptimizer:
             # No prefetcher runs on this node: that is no error, there are priors.
             self._reader = None
         return self._reader
-
-    def _hint_service(self, region: str, service: str) -> str:
-        config = self._region_config(region)
-        return "" if config is not None and config.shared_between_services else service
 
     def _ttl_s(self, hint: Hint | None, probability: float, context: CacheOptimizationContext) -> float:
         config = self._region_config(region_name_of(context.region))
@@ -216,6 +217,9 @@ def _probability(hint: Hint | None, context: CacheOptimizationContext, now_s: fl
 
 
 def _check(context: CacheOptimizationContext) -> None:
+    service: object = context.service_name
+    if not isinstance(service, str) or not 1 <= len(service.encode("utf-8", "replace")) <= SERVICE_BYTES_MAX:
+        raise InvalidArgumentError(f"service_name is {service!r}; write a str of 1 to {SERVICE_BYTES_MAX} bytes")
     if not 0.0 <= context.current_hit_rate <= 1.0:
         text = f"current_hit_rate is {context.current_hit_rate!r}"
         raise InvalidArgumentError(f"{text}; write a ratio from 0.0 to 1.0 (0.85 for 85 %)")

@@ -56,14 +56,14 @@ class Hint:
     updated_ms: int
 
 
-def hint_seed(region: str, service: str) -> int:
-    """Return what `hint_hash` needs to tell one region's and service's keys from all others'."""
-    return xxhash.xxh3_64_intdigest(f"{region}\0{service}".encode())
+def hint_seed(region: str) -> int:
+    """Return what `hint_hash` needs to tell one region's keys from another's."""
+    return xxhash.xxh3_64_intdigest(region.encode())
 
 
-def hint_hash(key: bytes, seed: int) -> int:
-    """Return the 64-bit number under which a key's hint stands; never 0."""
-    return xxhash.xxh3_64_intdigest(key, seed) or 1
+def hint_hash(stored: bytes, seed: int) -> int:
+    """Return the 64-bit number under which the hint of a store key stands; never 0."""
+    return xxhash.xxh3_64_intdigest(stored, seed) or 1
 
 
 class _Table:
