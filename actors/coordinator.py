@@ -119,6 +119,10 @@ class Coordinator:
         """Take a message of a replica's machine."""
         await self._handle(message.shard, message)
 
+    async def pid(self) -> int:
+        """Return this process's id."""
+        return os.getpid()
+
     async def set_http_url(self, url: str) -> None:
         """Publish where HTTP is served."""
         self._http_url = url
