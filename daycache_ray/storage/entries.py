@@ -15,10 +15,10 @@ from typing import Final
 
 import lmdb
 
-from daycache_ray.storage.large_values import LargeValues, is_large, pages_bytes, reference_of
+from daycache_ray.storage.large_values import LARGE, LargeValues, pages_bytes, reference_of
 from daycache_ray.storage.state import State
 from daycache_ray.storage.visited_page import VisitedPage
-from daycache_ray.words.records import HEADER_BYTES, Flag
+from daycache_ray.words.records import HEADER_BYTES
 
 Item = tuple[bytes, int, int]
 """Store key, epoch, LSN: exactly one version of an entry."""
@@ -35,6 +35,7 @@ _EXPIRY: Final = struct.Struct(">QQ")
 _EXPIRY_ORDER: Final = struct.Struct("<QQ")
 _VERSION: Final = struct.Struct("<QQ")
 _EXPIRES_AT_OFFSET: Final = 16
+_FLAGS_OFFSET: Final = 37
 _HAND_STEPS_PER_VICTIM: Final = 32
 _HAND_STEPS_MIN: Final = 1_024
 
@@ -77,7 +78,8 @@ class Entries:
             transaction.put(_NUMBER.pack(order), key, db=self.order)
         if expires_at_ns and not has_expiry:
             transaction.put(_EXPIRY.pack(expires_at_ns, order), b"", db=self.expiry)
-        state.used_bytes += self._charge(transaction, key, new)
+        # Held before the old one is dropped: both may mean one file.
+        self._charge(transaction, key, new)
         if old is not None:
             self._credit(transaction, key, old)
 
@@ -132,16 +134,16 @@ class Entries:
         with transaction.cursor(db=self.expiry) as cursor:
             return int(_EXPIRY.unpack(cursor.key())[0]) if cursor.first() else 0
 
-    def _charge(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> int:
-        if is_large(record):
+    def _charge(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> None:
+        self._state.used_bytes += cost_bytes(key, record)
+        if record[_FLAGS_OFFSET] & LARGE:
             reference = reference_of(record)
             self._large.hold(transaction, self.counts, reference)
             self._state.large_bytes += pages_bytes(reference.size_bytes)
-        return cost_bytes(key, record)
 
     def _credit(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> None:
         self._state.used_bytes -= cost_bytes(key, record)
-        if is_large(record):
+        if record[_FLAGS_OFFSET] & LARGE:
             reference = reference_of(record)
             self._large.drop(transaction, self.counts, reference)
             self._state.large_bytes -= pages_bytes(reference.size_bytes)
@@ -163,7 +165,7 @@ def cost_bytes(key: bytes, record: bytes) -> int:
     size = len(record)
     if size > _OVERFLOW_RECORD_BYTES:
         size = pages_bytes(size + _PAGE_HEADER_BYTES)
-    if record[37] & Flag.LARGE:
+    if record[_FLAGS_OFFSET] & LARGE:
         size += pages_bytes(reference_of(record).size_bytes)
     return size + len(key) + ENTRY_OVERHEAD_BYTES
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import lmdb
@@ -20,14 +20,14 @@ from daycache_ray.storage import directory as directories
 from daycache_ray.storage.before_images import BeforeImages
 from daycache_ray.storage.entries import Entries
 from daycache_ray.storage.environments import open_owned
-from daycache_ray.storage.large_values import LargeValues
+from daycache_ray.storage.large_values import LARGE, LargeValues
 from daycache_ray.storage.log import Log
 from daycache_ray.storage.space import AllocatedSpace
 from daycache_ray.storage.state import STATE_KEY, State, assign_state, pack_state, unpack_state
 from daycache_ray.words.effects import Commit, FinishCopy
 from daycache_ray.words.errors import StoreFormatError
 from daycache_ray.words.limits import INLINE_RECORD_BYTES_MAX, LOG_BYTES_KEPT
-from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, LogRecord, RecordKind
+from daycache_ray.words.records import HEADER, HEADER_BYTES, LogRecord, RecordKind
 
 _PACK_HEADER = HEADER.pack
 _U64 = struct.Struct("<Q").unpack_from
@@ -102,7 +102,7 @@ class Generation:
             transaction = self.transaction = self.environment.begin(write=True)
         return transaction
 
-    def append(self, records: Iterable[LogRecord]) -> None:
+    def append(self, records: Collection[LogRecord]) -> None:
         """Put records at the end of the log."""
         transaction = self.begin()
         self._expect(records)
@@ -110,7 +110,7 @@ class Generation:
         for record in records:
             append(transaction, record)
 
-    def apply(self, records: Iterable[LogRecord], undoable: bool) -> None:
+    def apply(self, records: Collection[LogRecord], undoable: bool) -> None:
         """Make records visible, each where its LSN is the highest its key has seen."""
         transaction = self.begin()
         self._expect(records)
@@ -152,14 +152,15 @@ class Generation:
         # A record with a lower LSN may still follow in this turn, and must find what hides it: not dropped yet.
         self._keep_lsn = commit.keep_lsn
 
-    def load(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+    def load(self, items: Collection[tuple[bytes, bytes]]) -> None:
         """Put copied records with inline payload among the visible ones."""
         transaction = self.begin()
-        self._space.expect(*_sizes((key, record) for key, record in items), is_removal=False)
+        value_bytes = sum(len(record) for _, record in items if len(record) <= INLINE_RECORD_BYTES_MAX)
+        self._space.expect(len(items), value_bytes, sum(len(key) for key, _ in items), is_removal=False)
         for key, record in items:
             epoch, lsn, expires_at_ns, _, cost_us, codec, flags, _ = HEADER.unpack_from(record)
             copied = LogRecord(
-                lsn, epoch, _PUT, key, record[HEADER_BYTES:], codec, flags & ~Flag.LARGE, expires_at_ns, cost_us
+                lsn, epoch, _PUT, key, record[HEADER_BYTES:], codec, flags & ~LARGE, expires_at_ns, cost_us
             )
             old = transaction.get(key, db=self.data)
             stored = self.log.stored_form(transaction, copied)
@@ -275,19 +276,17 @@ class Generation:
         is_target = _U64(image, 0)[0] == stored.target_epoch and _U64(image, _LSN_OFFSET)[0] == stored.target_lsn
         return None if is_target else image
 
-    def _expect(self, records: Iterable[LogRecord]) -> None:
-        is_removal = all(record.kind != _PUT for record in records)
-        self._space.expect(*_sizes((record.key, record.value) for record in records), is_removal=is_removal)
-
-
-def _sizes(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[int, int, int]:
-    count = value_bytes = key_bytes = 0
-    for key, value in pairs:
-        count += 1
-        key_bytes += len(key)
-        if len(value) <= INLINE_RECORD_BYTES_MAX:
-            value_bytes += len(value)
-    return count, value_bytes, key_bytes
+    def _expect(self, records: Collection[LogRecord]) -> None:
+        value_bytes = key_bytes = 0
+        is_removal = True
+        for record in records:
+            if record.kind == _PUT:
+                is_removal = False
+                size = len(record.value)
+                if size <= INLINE_RECORD_BYTES_MAX:
+                    value_bytes += size
+            key_bytes += len(record.key)
+        self._space.expect(len(records), value_bytes, key_bytes, is_removal)
 
 
 def make_generation(directory: str, number: int, limit_bytes: int) -> Generation:

@@ -1,6 +1,6 @@
 """The log of one generation: LSN -> record, contiguous from base_lsn + 1 to last_lsn.
 
-An entry is `cost u64 | epoch u64 | is large u8` and the record in msgpack. A large value is not there
+An entry is `cost u64 | epoch u64 | large u8` and the record in msgpack. A large value is not there
 twice: its record carries the reference of its file, and the entry counts as one that means the file.
 Knows nothing of what is visible.
 """
@@ -14,14 +14,15 @@ from typing import Final
 import lmdb
 import msgspec
 
-from daycache_ray.storage.large_values import LargeValues, Reference, full_key_bytes, pages_bytes, read_file
+from daycache_ray.storage.large_values import LARGE, LargeValues, Reference, full_key_bytes, pages_bytes, read_file
 from daycache_ray.storage.state import State
 from daycache_ray.words.errors import CorruptRecordError
 from daycache_ray.words.limits import INLINE_RECORD_BYTES_MAX, LOG_BYTES_KEPT, LOG_RECORDS_KEPT
-from daycache_ray.words.records import HEADER_BYTES, Flag, LogRecord
+from daycache_ray.words.records import HEADER_BYTES, LogRecord
 
 _LSN: Final = struct.Struct(">Q")
 _ENTRY: Final = struct.Struct("<QQB")
+_ENTRY_COST_BYTES: Final = _ENTRY.size + 64
 _INLINE_VALUE_BYTES_MAX: Final = INLINE_RECORD_BYTES_MAX - HEADER_BYTES
 _TRIM_RECORDS: Final = 256
 _TRIM_PART: Final = 8
@@ -47,12 +48,13 @@ class Log:
         state = self._state
         assert record.lsn == state.last_lsn + 1, f"LSN {record.lsn} does not follow {state.last_lsn}"
         stored = self._stored_form(record)
-        cost = len(stored.value) + len(stored.key) + _ENTRY.size + 64
-        if stored.flags & Flag.LARGE:
+        cost = len(stored.value) + len(stored.key) + _ENTRY_COST_BYTES
+        large = stored.flags & LARGE
+        if large:
             reference = reference_in(stored)
             self._large.hold(transaction, self.counts, reference)
             cost += pages_bytes(reference.size_bytes)
-        entry = _ENTRY.pack(cost, record.epoch, stored.flags & Flag.LARGE != 0) + _encode(stored)
+        entry = _ENTRY.pack(cost, record.epoch, large) + _encode(stored)
         transaction.put(_LSN.pack(record.lsn), entry, append=True, db=self.log)
         state.last_lsn = record.lsn
         state.last_epoch = record.epoch
@@ -65,7 +67,7 @@ class Log:
         if len(record.value) <= _INLINE_VALUE_BYTES_MAX:
             return self._stored_form(record)
         there = self.read(transaction, record.lsn)
-        if there is not None and there.epoch == record.epoch and there.flags & Flag.LARGE:
+        if there is not None and there.epoch == record.epoch and there.flags & LARGE:
             return there
         return self._stored_form(record)
 
@@ -133,22 +135,22 @@ class Log:
         value = record.value
         if len(value) <= _INLINE_VALUE_BYTES_MAX:
             # Nobody outside says which file is read: the flag is the store's own.
-            if record.flags & Flag.LARGE:
-                record = msgspec.structs.replace(record, flags=record.flags & ~Flag.LARGE)
+            if record.flags & LARGE:
+                record = msgspec.structs.replace(record, flags=record.flags & ~LARGE)
             return record
         start = full_key_bytes(record.flags, value)
         reference = self._large.create(record.epoch, record.lsn, memoryview(value)[start:])
-        return msgspec.structs.replace(record, value=value[:start] + reference.packed, flags=record.flags | Flag.LARGE)
+        return msgspec.structs.replace(record, value=value[:start] + reference.packed, flags=record.flags | LARGE)
 
     def _inline_form(self, record: LogRecord) -> LogRecord:
-        if not record.flags & Flag.LARGE:
+        if not record.flags & LARGE:
             return record
         start = full_key_bytes(record.flags, record.value)
         try:
             value = read_file(self._large.folder, reference_in(record))
         except FileNotFoundError as error:
             raise CorruptRecordError(f"the file of LSN {record.lsn} is gone: wipe the store") from error
-        return msgspec.structs.replace(record, value=record.value[:start] + value, flags=record.flags & ~Flag.LARGE)
+        return msgspec.structs.replace(record, value=record.value[:start] + value, flags=record.flags & ~LARGE)
 
 
 def reference_in(record: LogRecord) -> Reference:

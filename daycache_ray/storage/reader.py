@@ -34,10 +34,10 @@ from daycache_ray.storage.fence_page import (
     FencePage,
     namespace_inode,
 )
-from daycache_ray.storage.large_values import Reference, is_large, map_file, value_offset
+from daycache_ray.storage.large_values import LONG_KEY, Reference, is_large, map_file, value_offset
 from daycache_ray.storage.visited_page import VisitedPage
 from daycache_ray.words.errors import CacheClosedError, CorruptRecordError, UnavailableError
-from daycache_ray.words.records import HEADER_BYTES, Flag
+from daycache_ray.words.records import HEADER_BYTES
 
 _ATTEMPTS: Final = 16
 _FLAGS_OFFSET: Final = 37
@@ -242,7 +242,7 @@ class StoreReader:
 
 def is_record_of(record: bytes, key: bytes) -> bool:
     """Return whether a record found under a digest belongs to the full user `key`, not to another with that digest."""
-    if not record[_FLAGS_OFFSET] & Flag.LONG_KEY:
+    if not record[_FLAGS_OFFSET] & LONG_KEY:
         return True
     end = HEADER_BYTES + 2 + int(_KEY_LENGTH.unpack_from(record, HEADER_BYTES)[0])
     return record[HEADER_BYTES + 2 : end] == key

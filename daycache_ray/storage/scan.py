@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import lmdb
 
-from daycache_ray.storage.large_values import flags_of
+from daycache_ray.storage.large_values import LONG_KEY, flags_of
 from daycache_ray.words.limits import SLOT_COUNT, STORE_KEY_BYTES_MAX
 from daycache_ray.words.records import HEADER_BYTES, Flag
 
@@ -77,7 +77,7 @@ def _next_place(key: bytes, wanted: bytes, long_keys: bytes) -> bytes | None:
 
 
 def _full_key(stored_key: bytes, start: int, record: bytes) -> bytes:
-    if flags_of(record) & Flag.LONG_KEY:
+    if flags_of(record) & LONG_KEY:
         end = HEADER_BYTES + 2 + int(_KEY_LENGTH.unpack_from(record, HEADER_BYTES)[0])
         return record[HEADER_BYTES + 2 : end]
     return stored_key[start:]

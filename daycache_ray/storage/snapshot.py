@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import lmdb
 
 from daycache_ray.storage.generation import Generation
-from daycache_ray.storage.large_values import Reference, is_large, read_file, value_offset
+from daycache_ray.storage.large_values import LARGE, Reference, is_large, read_file, value_offset
 from daycache_ray.words.errors import RetryableError
-from daycache_ray.words.records import Flag
 
 _FLAGS_OFFSET = 37
 
@@ -64,5 +63,5 @@ def inline_record(folder: str, record: bytes) -> bytes:
         return record
     start = value_offset(record)
     value = read_file(folder, Reference(record[start:]))
-    flags = bytes((record[_FLAGS_OFFSET] & ~Flag.LARGE,))
+    flags = bytes((record[_FLAGS_OFFSET] & ~LARGE,))
     return b"".join((record[:_FLAGS_OFFSET], flags, record[_FLAGS_OFFSET + 1 : start], value))
