@@ -60,9 +60,8 @@ def loader_for(origin: DayOrigin, region: str, latency_us: Mapping[str, int]) ->
     """Return the loader of a region's table."""
     from daycache_ray import SqlLoader
 
-    table = origin.tables[region]
-    query = f"SELECT key, payload FROM {table} WHERE key IN :keys"
-    return SlowLoader(SqlLoader(origin.url, query), latency_us)
+    inner = SqlLoader(origin.url, table=origin.tables[region], key_column="key", value_column="payload")
+    return SlowLoader(inner, latency_us)
 
 
 @contextlib.contextmanager

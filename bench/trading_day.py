@@ -68,14 +68,14 @@ CHAINS: dict[str, tuple[str, ...]] = {
 """What each service asks for, in order, once it has drawn a symbol (risk: once the clock said so)."""
 
 CLIENT_COUNTS = {
-    "market-data-service": 4,
-    "trading-engine-service": 4,
-    "hft-service": 3,
-    "analysis-service": 3,
+    "market-data-service": 6,
+    "trading-engine-service": 6,
+    "hft-service": 4,
+    "analysis-service": 7,
     "risk-service": 1,
 }
-STEP_S = {"hft-service": 0.004, "risk-service": 0.012}
-STEP_S_OTHERS = 0.012
+STEP_S = {"hft-service": 0.012}
+STEP_S_OTHERS = 0.03
 WINDOWS_COUNT = 48
 """Candle windows of a symbol; a walk of six starts at one of the newest and may run into the next."""
 
@@ -105,11 +105,11 @@ class DayPlan:
     """
 
     seed: int = 1
-    requests_count: int = 40_000
+    requests_count: int = 24_000
     duration_s: float = 40.0
-    symbols_count: int = 160
+    symbols_count: int = 120
     desks_count: int = 6
-    references_count: int = 2_000
+    references_count: int = 1_500
     noise_ratio: float = 0.05
     zipf: float = 0.9
     refresh_s: float = 0.9
