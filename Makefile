@@ -81,6 +81,7 @@ bench-long: $(STAMP) ## The full measurements (an hour)
 
 .PHONY: wheel
 wheel: $(STAMP) ## The wheel in dist/
+	rm -rf build
 	$(BIN)/python -m build --wheel
 
 .PHONY: clean

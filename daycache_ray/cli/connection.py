@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daycache_ray.words.errors import UnavailableError
+from daycache_ray.words.errors import ClusterNotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from daycache_ray.client.cache import Cache
@@ -27,6 +28,9 @@ Service = Annotated[str, typer.Option("--service", help="The service to ask as; 
 DEFAULT_CLUSTER = "daycache"
 DEFAULT_SERVICE = "default"
 
+REACH_S = 2.0
+"""How long a machine of the same network may take to accept a connection."""
+
 NODES_POLL_S = 1.0
 """Machines come up in seconds to minutes."""
 
@@ -37,12 +41,30 @@ def join_ray(address: str | None) -> None:
     Raises:
         ClusterNotFoundError: none runs there; start one with `ray start --head`.
     """
-    # Ray reports in colour on standard error; a command line says what it has to say itself.
-    os.environ.setdefault("RAY_LOG_TO_STDERR", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would wait for a minute at an address where nothing listens.
+    if address and not answers(address):
+        raise ClusterNotFoundError(f"nothing answers at {address}: start Ray there, or correct --address, RAY_ADDRESS")
+    # Read when Ray is imported: a command line says itself what there is to say.
+    os.environ.setdefault("RAY_LOGGER_LEVEL", "error")
     from daycache_ray.wire.ray_runtime import join
 
     join(address or None)
+
+
+def answers(address: str) -> bool:
+    """Return whether something listens at `host:port`; False within two seconds otherwise.
+
+    >>> answers("head")
+    False
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return False
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def wait_for_nodes(count: int, wait_s: float) -> None:

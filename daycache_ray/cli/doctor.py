@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import shutil
-import socket
 import sys
 import time
 from importlib import metadata
@@ -15,12 +14,11 @@ from typing import Annotated
 
 import typer
 
-from daycache_ray.cli.connection import Address
+from daycache_ray.cli.connection import Address, answers
 from daycache_ray.cli.diagnosis import FAIL, OK, Finding, Readings, diagnose
 from daycache_ray.cli.say import FAILED, AsJson, mistakes_said, result
 from daycache_ray.words.config import ClusterConfig
 
-REACH_S = 2.0
 PACKAGES = ("ray", "torch", "lmdb", "hiredis", "msgspec", "numpy", "pyarrow", "pydantic")
 RAY_ADDRESS_FILE = "ray_current_cluster"
 """Ray leaves the address of the cluster on this machine in its temporary directory, under this name."""
@@ -68,7 +66,7 @@ def read_machine(memory_path: str, address: str | None) -> Readings:
         or "RAY_AUTH_TOKEN_PATH" in os.environ
         or (Path.home() / ".ray" / "auth_token").exists(),
         ray_address=ray_address,
-        ray_answers=_answers(ray_address) if ray_address else False,
+        ray_answers=answers(ray_address) if ray_address else False,
     )
 
 
@@ -104,14 +102,3 @@ def _address_on_this_machine() -> str | None:
         return place.read_text("utf-8").strip() or None
     except OSError:
         return None
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdecimal():
-        return False
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
-    except OSError:
-        return False
-    return True
