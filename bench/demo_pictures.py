@@ -51,7 +51,8 @@ def _draw_waits(axes: Axes, plain: Replayed, ahead: Replayed) -> None:
             axes.annotate(
                 f"p{share * 100:.0f} {wait / 1e3:.2g} ms",
                 (wait, (1 - share) * 100),
-                xytext=(6, 4 if colour == WARM else -12),
+                xytext=(6, 4) if colour == WARM else (-6, -10),
+                ha="left" if colour == WARM else "right",
                 textcoords="offset points",
                 fontsize=7.5,
                 color=colour,
@@ -90,11 +91,11 @@ def _draw_day(axes: Axes, plain: Replayed, ahead: Replayed, duration_s: float) -
 
 def _draw_prefetches(axes: Axes, plain: Replayed, ahead: Replayed, counts: PrefetchCounts) -> None:
     rows = [
-        ("waited: without prefetch", int((plain.took_us >= PROMPT_US).sum()), WARM),
-        ("waited: with prefetch", int((ahead.took_us >= PROMPT_US).sum()), ACCENT),
-        ("prefetched, there when asked", counts.useful, "#2b8a3e"),
-        ("prefetched, asked while loading", counts.late, "#f08c00"),
-        ("prefetched for nothing", counts.wasted, ALARM),
+        ("waited,\nwithout prefetch", int((plain.took_us >= PROMPT_US).sum()), WARM),
+        ("waited,\nwith prefetch", int((ahead.took_us >= PROMPT_US).sum()), ACCENT),
+        ("prefetched:\nthere when asked", counts.useful, "#2b8a3e"),
+        ("prefetched:\nasked while loading", counts.late, "#f08c00"),
+        ("prefetched:\nfor nothing", counts.wasted, ALARM),
     ]
     for place, (_, count, colour) in enumerate(rows):
         axes.barh(place, count, 0.6, color=colour)
