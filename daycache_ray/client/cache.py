@@ -16,7 +16,6 @@ from daycache_ray.client.arguments import region_name, service_name
 from daycache_ray.client.channels import Channels
 from daycache_ray.client.flusher import END_S, Flusher
 from daycache_ray.client.map_watch import MapWatch
-from daycache_ray.client.node_reads import abandon_readers
 from daycache_ray.client.region import Region
 from daycache_ray.client.region_core import RegionCore
 from daycache_ray.client.session import Session, disown_all
@@ -196,7 +195,6 @@ _live: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def _after_fork() -> None:
     disown_all()
-    abandon_readers()
     map_watch.abandon_watches()
     for desk in list(_live):
         desk.abandon()

@@ -8,7 +8,6 @@ replica by socket. Refuses to know values: what it returns are records with head
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -32,7 +31,6 @@ from daycache_ray.storage.fence_page import (
 from daycache_ray.storage.reader import StoreReader
 from daycache_ray.words.errors import CacheError
 from daycache_ray.words.operations import Level
-from daycache_ray.words.records import HEADER_BYTES
 from daycache_ray.words.types import Role, ShardId
 
 LSN_AND_EXPIRY: Final = Struct("<8xQQ")
@@ -82,7 +80,7 @@ class NearStore(NamedTuple):
 class NodeShard:
     """A shard's stores on this node, as one session may read them. Threads share it."""
 
-    __slots__ = ("_directory", "_lock", "_look_again_ns", "_looked_at", "_reader", "_shard", "near", "token")
+    __slots__ = ("_life", "_lock", "_look_again_ns", "_looked_at", "_reader", "_shard", "near", "token")
 
     def __init__(self, shard: ShardId, token: SessionToken) -> None:
         self.near: NearStore | None = None
@@ -91,7 +89,7 @@ class NodeShard:
         self._lock = threading.Lock()
         self._looked_at = -1
         self._look_again_ns = 0
-        self._directory = ""
+        self._life = ("", 0)
         self._reader: StoreReader | None = None
 
     def read(self, stored: bytes, bucket: int, level: int) -> bytes | Far | None:
@@ -153,10 +151,8 @@ class NodeShard:
         visited[bucket & mask] = 1
         return record
 
-    def payload(self, record: bytes, *, large: bool) -> bytes | memoryview | None:
-        """Return the encoded bytes of a record just read; None when its file is gone: ask a replica."""
-        if not large:
-            return record[HEADER_BYTES:]
+    def payload(self, record: bytes) -> bytes | memoryview | None:
+        """Return the value's encoded bytes, also of a large or long-keyed record; None: its file is gone."""
         near = self.near
         return None if near is None else near.reader.payload(record)
 
@@ -185,13 +181,14 @@ class NodeShard:
             for member in router.near_members(self._shard):
                 if member is not primary and not member.in_sync:
                     continue
+                life = (member.directory, member.incarnation)
                 try:
-                    reader = _readers.acquire(member.directory)
+                    if self._reader is None or self._life != life:
+                        self._release()
+                        self._reader, self._life = StoreReader(member.directory), life
+                    self.near = _near_store(self._reader, is_primary=member is primary)
                 except (CacheError, OSError, lmdb.Error):
                     continue
-                self._release()
-                self._directory, self._reader = member.directory, reader
-                self.near = _near_store(reader, is_primary=member is primary)
                 break
             self._looked_at = version
             self._look_again_ns = now_ns + LOOK_AGAIN_NS
@@ -214,8 +211,9 @@ class NodeShard:
         self._reader = None
 
     def _release(self) -> None:
+        # Threads that are reading at the moment keep what they read from alive.
         if self._reader is not None:
-            _readers.release(self._directory, self._reader)
+            self._reader.close()
             self._reader = None
 
     def _refresh(self, near: NearStore) -> Far:
@@ -230,91 +228,10 @@ class NodeShard:
 
 
 def _near_store(reader: StoreReader, *, is_primary: bool) -> NearStore:
+    # The generation first: another thread may refresh the reader meanwhile, and an environment that is
+    # newer than its number is noticed by the next read, one that is older is not.
+    generation = reader.generation
     fence = reader.read_fence()
     shares_clock = fence is not None and fence.time_namespace == namespace_inode("time")
-    begin: Any = reader.begin
-    return NearStore(
-        begin,
-        reader.data,
-        reader.fence,
-        reader.visited,
-        reader.visited_mask,
-        reader.generation,
-        reader,
-        is_primary,
-        shares_clock,
-    )
-
-
-class _Opened:
-    """One reader of this process, with its users."""
-
-    __slots__ = ("fence_inode", "reader", "users_count")
-
-    def __init__(self, directory: str) -> None:
-        self.reader = StoreReader(directory)
-        self.fence_inode = _fence_inode(directory)
-        self.users_count = 0
-
-
-def _fence_inode(directory: str) -> int:
-    try:
-        return os.stat(os.path.join(directory, "fence")).st_ino
-    except OSError:
-        return 0
-
-
-CLOSE_AFTER_S: Final = 1.0
-"""How long a store that nobody uses stays mapped: a thread that took it just before may still read."""
-
-
-class OpenedReaders:
-    """The stores that this process has open: LMDB allows one opening per process, so sessions share."""
-
-    def __init__(self) -> None:
-        self._opened: dict[str, _Opened] = {}
-        self._lock = threading.Lock()
-
-    def acquire(self, directory: str) -> StoreReader:
-        """Return the reader of a store; raises what StoreReader raises."""
-        with self._lock:
-            opened = self._opened.get(directory)
-            if opened is not None and opened.fence_inode != _fence_inode(directory):
-                # The store was wiped and made anew under the same name.
-                del self._opened[directory]
-                _close_later(opened.reader)
-                opened = None
-            if opened is None:
-                opened = self._opened[directory] = _Opened(directory)
-            opened.users_count += 1
-            return opened.reader
-
-    def release(self, directory: str, reader: StoreReader) -> None:
-        """One user less."""
-        with self._lock:
-            opened = self._opened.get(directory)
-            if opened is None or opened.reader is not reader:
-                return
-            opened.users_count -= 1
-            if opened.users_count <= 0:
-                del self._opened[directory]
-                _close_later(opened.reader)
-
-    def abandon(self) -> None:
-        """In a forked child: the readers drop what they inherited by themselves."""
-        self._opened = {}
-        self._lock = threading.Lock()
-
-
-def _close_later(reader: StoreReader) -> None:
-    timer = threading.Timer(CLOSE_AFTER_S, reader.close)
-    timer.daemon = True
-    timer.start()
-
-
-_readers: Final = OpenedReaders()
-
-
-def abandon_readers() -> None:
-    """In a forked child: forget the parent's stores."""
-    _readers.abandon()
+    mask, visited, words, data, begin = reader.visited_mask, reader.visited, reader.fence, reader.data, reader.begin
+    return NearStore(begin, data, words, visited, mask, generation, reader, is_primary, shares_clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from daycache_ray.storage.reader import is_record_of
 from daycache_ray.words.errors import CorruptRecordError
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag
 from daycache_ray.words.types import Version
@@ -39,7 +40,7 @@ def seen_of(
 ) -> Seen | None:
     """Return a record's parts; None when it belongs to another long key with the same digest.
 
-    `payload` is what follows the header where the record names a file; None: it stands in the record.
+    `payload` are the value's encoded bytes where the record names a file; None: they stand in the record.
 
     Raises:
         CorruptRecordError: it is too short to be a record.
@@ -47,13 +48,13 @@ def seen_of(
     if len(record) < HEADER_BYTES:
         raise CorruptRecordError(f"a record of {len(record)} bytes has no header")
     epoch, lsn, expires_at_ns, _, _, codec, flags, _ = HEADER.unpack_from(record)
-    if payload is None:
-        payload = record[HEADER_BYTES:]
+    start = HEADER_BYTES
     if flags & Flag.LONG_KEY:
-        end = 2 + int.from_bytes(payload[:2], "little")
-        if payload[2:end] != key:
+        if not is_record_of(record, key):
             return None
-        payload = payload[end:]
+        start += 2 + len(key)
+    if payload is None:
+        payload = record[start:]
     return Seen(Version(epoch, lsn), expires_at_ns, codec, flags, payload, served_by, staleness_bound_s)
 
 

@@ -184,11 +184,11 @@ class RegionReads:
         found: dict[Any, Any] = {}
         far: dict[ShardSession, list[tuple[Any, Place]]] = {}
         for key in keys:
-            value = self.near_value(key, ABSENT, number)
+            value = self.near_value(key, ABSENT, level)
             if value is FAR:
                 place = self.place(key)
                 if place.part.near.near is None and self.session.look_near(place.part):
-                    value = self.near_value(key, ABSENT, number)
+                    value = self.near_value(key, ABSENT, level)
             if value is FAR:
                 far.setdefault(self.place(key).part, []).append((key, self.place(key)))
             elif value is not ABSENT:
@@ -253,14 +253,14 @@ class RegionReads:
         record = part.near.read(place.stored, place.bucket, level)
         if record is None or isinstance(record, Far):
             return record
-        payload = part.near.payload(record, large=bool(record[_FLAGS_AT] & Flag.LARGE))
+        payload = part.near.payload(record)
         if payload is None:
             return FAR
         served_by, is_leased = part.near.served_by()
         return seen_of(record, place.key, served_by, 0.0 if is_leased else None, payload)
 
     def _unusual_value(self, place: Place, record: bytes, default: Any) -> Any:
-        payload = place.part.near.payload(record, large=bool(record[_FLAGS_AT] & Flag.LARGE))
+        payload = place.part.near.payload(record)
         if payload is None:
             return FAR
         seen = seen_of(record, place.key, "memory", None, payload)
