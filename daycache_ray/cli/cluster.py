@@ -48,14 +48,15 @@ def up(
         wait_for_nodes(nodes, wait_s)
         from daycache_ray.actors.launch import start
 
-        cache = start(wanted, http=http, address=address)
-        url = cache.http_url if http else ""
+        service = wanted.services[0].name if wanted.services else DEFAULT_SERVICE
+        cache = start(wanted, http=http, service=service)
+        url = cache.http_url
         cache.close()
         regions = [region.name for region in wanted.regions]
         text = f"cluster '{wanted.name}' runs with {len(regions)} regions: {', '.join(regions)}"
         result(
             as_json,
-            {"cluster": wanted.name, "regions": regions, "http_url": url or None},
+            {"cluster": wanted.name, "regions": regions, "http_url": url},
             f"{text}\nHTTP: {url}" if url else text,
         )
 
@@ -78,8 +79,8 @@ def status(
 ) -> None:
     """Say who serves what: each shard's primary and copies, and what each region holds."""
     with mistakes_said(as_json), connected(address, cluster, service) as cache:
-        found = cache.cluster_map()
-        statistics = {name: cache.region(name).statistics() for name in found.shards}
+        found = cache.cluster_map
+        statistics = cache.statistics()
         if as_json:
             result(
                 True,

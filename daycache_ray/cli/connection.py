@@ -73,13 +73,17 @@ def wait_for_nodes(count: int, wait_s: float) -> None:
     Raises:
         UnavailableError: it has fewer after `wait_s` seconds; says how many.
     """
-    import ray
-
     deadline_s = time.monotonic() + wait_s
-    while (alive := sum(node["Alive"] for node in ray.nodes())) < count:
+    while (alive := _machines_alive()) < count:
         if time.monotonic() > deadline_s:
             raise UnavailableError(f"Ray has {alive} of {count} machines after {wait_s:g} s: see `ray status`")
         time.sleep(NODES_POLL_S)
+
+
+def _machines_alive() -> int:
+    import ray
+
+    return sum(bool(node["Alive"]) for node in ray.nodes())
 
 
 @contextlib.contextmanager

@@ -78,8 +78,7 @@ def set_(
         with connected(address, cluster, service) as cache:
             options: dict[str, Any] = {} if ttl_s is None else {"ttl_s": ttl_s}
             version = cache.region(region).set(key, parsed, **options)
-            fields = {"version": None if version is None else version._asdict()}
-            result(as_json, fields, "sent" if version is None else f"epoch {version.epoch}, LSN {version.lsn}")
+            result(as_json, {"version": version._asdict()}, f"epoch {version.epoch}, LSN {version.lsn}")
 
 
 def delete(
