@@ -12,18 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
+import structlog
 
 from daycache_ray.actors.coordinator import CoordinatorActor
 from daycache_ray.origins.sealed import SealedLoader
 from daycache_ray.wire.ray_runtime import join, join_or_start
 from daycache_ray.words.config import ClusterConfig
 from daycache_ray.words.errors import ClusterExistsError, ClusterNotFoundError, UnavailableError
-from daycache_ray.words.naming import (
-    NAMESPACE,
-    coordinator_name,
-    http_application_name,
-    predictor_application_name,
-)
+from daycache_ray.words.naming import NAMESPACE, coordinator_name
 
 if TYPE_CHECKING:
     from daycache_ray.client.async_cache import AsyncCache
@@ -32,6 +28,7 @@ if TYPE_CHECKING:
 READY_S = 60.0
 """How long a start may take before it is called failed; actors of a loaded machine need seconds each."""
 
+_log = structlog.get_logger("daycache.launch")
 _ray_is_ours = False
 
 
@@ -110,7 +107,7 @@ def stop(name: str = "daycache", *, address: str | None = None) -> None:
         coordinator = ray.get_actor(coordinator_name(name), namespace=NAMESPACE)
     except ValueError:
         raise ClusterNotFoundError(f"no cluster '{name}' runs in this Ray cluster") from None
-    _stop_serve(name)
+    _delete_applications(name)
     with contextlib.suppress(ray.exceptions.RayError):
         ray.get(coordinator.stop.remote(), timeout=30)
     with contextlib.suppress(ray.exceptions.RayError):
@@ -133,7 +130,9 @@ def _launch(config: ClusterConfig, *, http: bool, address: str | None) -> None:
     _started[config.name] = str(Path(config.memory_path) / "daycache" / f"{config.name}-{cluster_id}")
     try:
         if http:
-            url = _serve_http(config.name)
+            from daycache_ray.serve.applications import deploy_http
+
+            url = deploy_http(config.name)
             ray.get(coordinator.set_http_url.remote(url))
         problem = ray.get(coordinator.wait_ready.remote(READY_S), timeout=READY_S + 10)
         if problem:
@@ -167,33 +166,24 @@ def _create_coordinator(config: ClusterConfig, cluster_id: str) -> Any:
         ) from None
 
 
-def _serve_http(name: str) -> str:
-    from daycache_ray.serve.http_api import run
+def _delete_applications(name: str) -> None:
+    # Importing Serve takes a second; a cluster without it must not pay for that.
+    try:
+        ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
+    except ValueError:
+        return
+    from daycache_ray.serve.applications import delete_applications
 
-    url: str = run(name, http_application_name(name))
-    return url
+    delete_applications(name)
 
 
 def _serve_predictor(name: str) -> None:
-    from daycache_ray.serve.predictor import run
+    from daycache_ray.serve.applications import deploy_predictor
 
-    with contextlib.suppress(Exception):  # the prefetcher goes on with its tables, and says so
-        run(name, predictor_application_name(name))
-
-
-def _stop_serve(name: str) -> None:
-    import sys
-
-    if "ray.serve" not in sys.modules:
-        try:
-            ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
-        except ValueError:
-            return
-    from ray import serve
-
-    for application in (http_application_name(name), predictor_application_name(name)):
-        with contextlib.suppress(Exception):
-            serve.delete(application, _blocking=True)
+    try:
+        deploy_predictor(name)
+    except Exception as error:  # the prefetcher goes on with its tables, and its statistics say so
+        _log.warning("no network: the predictor could not be served", reason=f"{type(error).__name__}: {error}")
 
 
 @atexit.register

@@ -22,8 +22,7 @@ from daycache_ray.actors.peer_links import PeerLinks
 from daycache_ray.actors.requests import RequestDesk
 from daycache_ray.actors.runner import Runner
 from daycache_ray.actors.salvaging import Salvager
-from daycache_ray.protocol.replica import ShardReplica
-from daycache_ray.protocol.settings import ReplicaSettings
+from daycache_ray.protocol.replica import ReplicaSettings, ShardReplica
 from daycache_ray.storage.directory import replica_directory, wipe
 from daycache_ray.storage.store import Store
 from daycache_ray.wire.address import address_of

@@ -150,6 +150,8 @@ class ShardStatistics:
     prefetched_count: int
     in_sync_count: int
     replication_lag_records: int
+    turns_count: int
+    messages_count: int
 
 
 @dataclass(frozen=True, slots=True)
