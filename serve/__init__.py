@@ -1,0 +1,1 @@
+"""Ray Serve applications: doors to a cluster. They hold no state of their own."""

@@ -1,0 +1,1 @@
+"""What users hold: caches, regions, their asyncio twins, orchestrator and optimizer. Imports no actor."""

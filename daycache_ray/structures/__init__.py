@@ -1,0 +1,1 @@
+"""Pure structures. What they need (a time, a random generator) arrives as an argument."""
