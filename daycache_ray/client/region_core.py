@@ -33,7 +33,6 @@ _SUMS: Final = (
     "expirations_count",
     "loads_count",
     "prefetched_count",
-    "prefetch_used_count",
 )
 
 
