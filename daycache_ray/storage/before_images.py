@@ -89,12 +89,14 @@ class BeforeImages:
         self._lsns.remove(lsn)
         self._forget(transaction, lsn)
 
-    def drop_through(self, transaction: lmdb.Transaction[bytes], lsn: int) -> None:
-        """Forget all images up to `lsn`: their records are committed."""
+    def drop_through(self, transaction: lmdb.Transaction[bytes], lsn: int) -> int:
+        """Forget all images up to `lsn`, whose records are committed, and return the LSN of the newest, or 0."""
         end = bisect_right(self._lsns, lsn)
-        for committed in self._lsns[:end]:
-            self._forget(transaction, committed)
+        committed = self._lsns[:end]
+        for forgotten in committed:
+            self._forget(transaction, forgotten)
         del self._lsns[:end]
+        return committed[-1] if committed else 0
 
     def write(self, transaction: lmdb.Transaction[bytes]) -> None:
         """Put the images of this turn that are still needed into the store."""

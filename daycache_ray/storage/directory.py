@@ -146,6 +146,8 @@ class OwnerLock:
         """Let it go; doing so twice is harmless."""
         if self._descriptor >= 0:
             _owned_descriptors.discard(self._descriptor)
+            # Not by closing alone: a child that was forked this moment still has its copy.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -183,7 +183,7 @@ class Generation:
             return
         state = self.state
         if self._keep_lsn is not None:
-            self.images.drop_through(transaction, state.commit_lsn)
+            state.final_lsn = max(state.final_lsn, self.images.drop_through(transaction, state.commit_lsn))
             self.log.trim(transaction, self._keep_lsn)
         self.images.write(transaction)
         transaction.put(STATE_KEY, pack_state(state))

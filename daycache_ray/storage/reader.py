@@ -36,7 +36,7 @@ from daycache_ray.storage.fence_page import (
 )
 from daycache_ray.storage.large_values import LONG_KEY, Reference, is_large, map_file, value_offset
 from daycache_ray.storage.visited_page import VisitedPage
-from daycache_ray.words.errors import CacheClosedError, CorruptRecordError, UnavailableError
+from daycache_ray.words.errors import CacheClosedError, CorruptRecordError, StoreFormatError, UnavailableError
 from daycache_ray.words.records import HEADER_BYTES
 
 _ATTEMPTS: Final = 16
@@ -178,9 +178,8 @@ class StoreReader:
         """Open what the fence page names, and say whether it still does then."""
         try:
             page = FencePage(os.path.join(self.directory, directories.FENCE_NAME))
-            visited = VisitedPage(os.path.join(self.directory, directories.VISITED_NAME))
-        except FileNotFoundError:
-            raise UnavailableError(f"there is no store in {self.directory}: ask the owner by its socket") from None
+        except (FileNotFoundError, StoreFormatError) as error:
+            raise UnavailableError(f"there is no store in {self.directory} yet: ask the owner by its socket") from error
         words = page.words
         generation = words[WORD_GENERATION]
         if generation == 0:
@@ -188,6 +187,7 @@ class StoreReader:
         if words[WORD_PID_NAMESPACE] != namespace_inode("pid"):
             # LMDB tells readers apart by process id, and another namespace has the same ones.
             raise UnavailableError(f"the owner of {self.directory} is in another PID namespace: ask it by its socket")
+        visited = VisitedPage(os.path.join(self.directory, directories.VISITED_NAME))
         opened = open_shared(directories.generation_path(self.directory, generation))
         try:
             data = opened.environment.open_db(b"data", create=False)
