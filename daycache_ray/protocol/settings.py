@@ -28,5 +28,8 @@ class ReplicaSettings(NamedTuple):
     log_records_kept: int = LOG_RECORDS_KEPT
     log_bytes_kept: int = LOG_BYTES_KEPT
     horizon_ns: int = 100 * MS
+    """Least time between two horizon records: a STRONG read may show an entry this long after its expiry."""
+    notice_ns: int = 5 * MS
+    """How long a commit may wait for a Prepare that tells the secondaries of it."""
     uncommitted_records_max: int = 1_000_000
     without: frozenset[str] = frozenset()

@@ -1,0 +1,121 @@
+"""What an operation does to its key, decided by the primary when it appends (R20).
+
+The caller shows the newest record of the key in log order, settled or not; what comes back is the
+record's content or the answer of an operation that changes nothing. Nothing here reads a store or a clock.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+from daycache_ray.words.operations import Operation, OperationKind, OperationResult, Outcome
+from daycache_ray.words.records import Codec, Flag, RecordKind
+
+# Plain numbers: an operator on an IntFlag costs half a microsecond.
+_NEGATIVE, _LONG_KEY, _LARGE = int(Flag.NEGATIVE), int(Flag.LONG_KEY), int(Flag.LARGE)
+_TOUCHED: Final = ~int(Flag.LARGE | Flag.PREFETCHED)
+_PUT: Final = int(RecordKind.PUT)
+_DOUBLE: Final = struct.Struct("<d")
+_LENGTH: Final = struct.Struct("<H")
+
+
+class Visible(NamedTuple):
+    """The newest entry of a key: its version and what it holds. An expired or deleted one is no entry.
+
+    `payload` is the value behind the header, with the full key in front of it for Flag.LONG_KEY.
+    """
+
+    epoch: int
+    lsn: int
+    expires_at_ns: int
+    codec: int
+    flags: int
+    cost_us: int
+    payload: bytes
+
+
+class Change(NamedTuple):
+    """The content of the record to append."""
+
+    kind: int
+    value: bytes = b""
+    codec: int = 0
+    flags: int = 0
+    expires_at_ns: int = 0
+    cost_us: int = 0
+    number: int | float = 0
+
+
+NOT_DONE: Final = OperationResult(Outcome.NOT_DONE)
+NOT_A_NUMBER: Final = OperationResult(Outcome.NOT_A_NUMBER)
+
+
+def expiry_ns(ttl_ns: int, wall_ns: int) -> int:
+    """Return the wall-clock nanoseconds at which a TTL that starts now ends; 0 for never.
+
+    >>> expiry_ns(5, 1000), expiry_ns(0, 1000)
+    (1005, 0)
+    """
+    return wall_ns + ttl_ns if ttl_ns > 0 else 0
+
+
+def evaluate(operation: Operation, visible: Visible | None, wall_ns: int) -> Change | OperationResult:
+    """Return the record's content, or the answer when nothing changes."""
+    kind = operation.kind
+    # A remembered miss is no entry, except that deleting it makes the next reader ask the origin again.
+    present = visible if visible is not None and not visible.flags & _NEGATIVE else None
+    if kind == OperationKind.SET:
+        return _put(operation, wall_ns)
+    if kind == OperationKind.DELETE:
+        return Change(RecordKind.DELETE) if visible is not None else NOT_DONE
+    if kind == OperationKind.ADD:
+        return _put(operation, wall_ns) if present is None else NOT_DONE
+    if kind == OperationKind.COMPARE_AND_SET:
+        current = (present.epoch, present.lsn) if present is not None else (0, 0)
+        if current != (operation.expected_epoch, operation.expected_lsn):
+            return OperationResult(Outcome.CONFLICT, *current)
+        return _put(operation, wall_ns)
+    if kind == OperationKind.TOUCH:
+        if present is None:
+            return NOT_DONE
+        flags = present.flags & _TOUCHED
+        expires = expiry_ns(operation.ttl_ns, wall_ns)
+        return Change(_PUT, present.payload, present.codec, flags, expires, present.cost_us)
+    assert kind == OperationKind.INCREMENT, f"operation kind {kind}"
+    return _increment(operation, present, wall_ns)
+
+
+def _put(operation: Operation, wall_ns: int) -> Change:
+    expires = expiry_ns(operation.ttl_ns, wall_ns)
+    return Change(_PUT, operation.value, operation.codec, operation.flags & ~_LARGE, expires, operation.cost_us)
+
+
+def _increment(operation: Operation, present: Visible | None, wall_ns: int) -> Change | OperationResult:
+    delta = operation.delta
+    expires = expiry_ns(operation.ttl_ns, wall_ns)
+    if present is None:
+        return _number(operation.value, operation.flags & _LONG_KEY, delta, expires)
+    prefix = b""
+    if present.flags & _LONG_KEY:
+        prefix = present.payload[: 2 + _LENGTH.unpack_from(present.payload)[0]]
+    digits = present.payload[len(prefix) :]
+    try:
+        if present.codec == Codec.INT:
+            before: int | float = int(digits)
+        elif present.codec == Codec.FLOAT:
+            before = _DOUBLE.unpack(digits)[0]
+        else:
+            return NOT_A_NUMBER
+        after = before + delta
+    except (ValueError, OverflowError, struct.error):
+        return NOT_A_NUMBER
+    if operation.ttl_ns == -1:
+        expires = present.expires_at_ns
+    return _number(prefix, present.flags & _LONG_KEY, after, expires)
+
+
+def _number(prefix: bytes, flags: int, number: int | float, expires_at_ns: int) -> Change:
+    if isinstance(number, float):
+        return Change(_PUT, prefix + _DOUBLE.pack(number), Codec.FLOAT, flags, expires_at_ns, number=number)
+    return Change(_PUT, prefix + b"%d" % number, Codec.INT, flags, expires_at_ns, number=number)

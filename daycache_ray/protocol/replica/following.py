@@ -1,0 +1,76 @@
+"""What a replica does that is not primary: take the log, become a copy, lose patience."""
+
+from __future__ import annotations
+
+from daycache_ray.protocol.catch_up import CopyReceiver
+from daycache_ray.protocol.lease import Patience
+from daycache_ray.protocol.log import Verdict
+from daycache_ray.protocol.replica.state import ReplicaState
+from daycache_ray.words.effects import Effect, FinishCopy, LoadItems, ResetStore, Send
+from daycache_ray.words.messages import CopyAck, CopyPart, Prepare, PrepareAck
+from daycache_ray.words.types import Instant
+
+
+class Following:
+    """The secondary's and the joiner's side of replication; the composing machine knows the role."""
+
+    def __init__(self, state: ReplicaState, patience: Patience) -> None:
+        self.state = state
+        self.patience = patience
+        self.receiver = CopyReceiver()
+        self.needs_copy = False
+
+    def prepared(self, m: Prepare, now: Instant, out: list[Effect]) -> None:
+        """Take the records that fit, grant the lease, and say what this log holds."""
+        state = self.state
+        granted = m.sent_at_ns
+        if self.patience.refuses(m.epoch):
+            if "R4" not in state.without:
+                state.count("R4 nothing granted")
+                return
+        else:
+            self.patience.heard(now.boot_ns)
+        verdict = self._judge(m)
+        if verdict.needs_copy:
+            state.count("needs a copy")
+            self.needs_copy = True
+        if verdict.cut_lsn >= 0:
+            state.cut(verdict.cut_lsn, out)
+        if verdict.fresh:
+            state.append_received(verdict.fresh, out)
+        if verdict.matched and state.settle_as_told(m.commit_lsn, verdict.lsn, out):
+            state.publish(out)
+        ack = PrepareAck(state.member, state.term, verdict.matched, verdict.lsn, granted, verdict.needs_copy)
+        out.append(Send(m.sender, ack))
+
+    def _judge(self, m: Prepare) -> Verdict:
+        log = self.state.log
+        if self.needs_copy:
+            return Verdict(False, 0, needs_copy=True)
+        verdict = log.judge(m.previous_lsn, m.previous_epoch, m.records, self.state.settled_lsn)
+        if "R10" in self.state.without and verdict.matched and verdict.lsn < log.last_lsn:
+            cut = max(verdict.lsn, self.state.settled_lsn)
+            return verdict._replace(cut_lsn=cut)
+        return verdict
+
+    def copied(self, m: CopyPart, out: list[Effect]) -> None:
+        """Store one part; the last one puts the copy in the place of what was here."""
+        state, receiver = self.state, self.receiver
+        if receiver.takes(m):
+            if m.part == 1:
+                out.append(ResetStore())
+            if m.items:
+                out.append(LoadItems(m.items))
+            if m.last:
+                self._finish(m, out)
+        if receiver.knows(m) and receiver.next_part > 0:
+            out.append(Send(m.sender, CopyAck(state.member, m.epoch, m.number, receiver.next_part - 1)))
+
+    def _finish(self, m: CopyPart, out: list[Effect]) -> None:
+        state = self.state
+        state.count("copy finished")
+        state.become_copy(m.base_lsn, m.base_epoch, m.horizon_ns, m.visible_lsn)
+        state.answers.load(m.answered)
+        self.needs_copy = False
+        out.append(FinishCopy(m.base_lsn, m.base_epoch, m.horizon_ns))
+        state.publish(out)

@@ -1,0 +1,291 @@
+"""How a primary turns requests into records: checks, evaluation in log order, answers.
+
+EVENTUAL writes are visible and answered at once, under the lease (R25); STRONG ones when they are
+committed (R22). WEAK ones are EVENTUAL here: what makes them weak is that their client does not wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from daycache_ray.protocol.deduplication import Window
+from daycache_ray.protocol.evaluation import Change, Visible, evaluate
+from daycache_ray.protocol.replica.primary import NOT_PRIMARY, Primary
+from daycache_ray.protocol.replica.state import ReplicaState
+from daycache_ray.words.effects import Answer, AnswerFill, Effect, Refuse
+from daycache_ray.words.messages import ConnectionClosed, Evict, Expired, FillAsked, FillFailed, FillStored, Submit
+from daycache_ray.words.operations import Level, Operation, OperationKind, OperationResult, Outcome
+from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, LogRecord, RecordKind
+from daycache_ray.words.types import Instant
+
+TOO_FEW = "fewer replicas in sync than min_in_sync: nothing was written, try again"
+TOO_MUCH = "too many records wait for the other replicas: try again"
+TOO_OLD = "the request is older than the answers that are kept: it may have happened"
+NEGATIVES_MAX = 65_536
+DONE, SET = int(Outcome.DONE), int(OperationKind.SET)
+STRONG = int(Level.STRONG)
+
+
+class Writing:
+    """The writes of one replica's time as primary."""
+
+    def __init__(self, primary: Primary) -> None:
+        self.primary = primary
+        self.state: ReplicaState = primary.state
+        self.settings = primary.settings
+        self.without = primary.without
+        self.negatives: dict[tuple[int, int], tuple[OperationResult, int]] = {}
+        """Answers of requests that changed nothing, with the LSN they depend on; not in the log."""
+        self.handlers: dict[type, Callable[[Any, Instant, list[Effect]], None]] = {
+            Evict: self._evict,
+            Expired: self._expired,
+            FillAsked: self._fill_asked,
+            FillStored: self._fill_stored,
+            FillFailed: self._fill_failed,
+            ConnectionClosed: self._connection_closed,
+        }
+
+    # ------------------------------------------------------------------ requests
+
+    def submit(self, m: Submit, now: Instant, out: list[Effect]) -> None:
+        """Append what the operations do, and answer them now or when they are committed."""
+        state = self.state
+        strong = m.level == STRONG
+        if now.boot_ns >= state.lease_until_ns and not self._renewed(now, out):
+            out.append(Refuse(m.token, "NotPrimaryError", NOT_PRIMARY))
+            return
+        if strong and len(self.primary.in_sync.agreed) < self.settings.strong_copies:
+            out.append(Refuse(m.token, "NotEnoughReplicasError", TOO_FEW))
+            return
+        if state.log.last_lsn - state.settled_lsn > self.settings.uncommitted_records_max:
+            out.append(Refuse(m.token, "BackpressureError", TOO_MUCH))
+            return
+        window: Window | None = None
+        if m.client:
+            window = state.answers.window(m.client)
+            if m.unanswered_sequence > window.floor:
+                window.forget_below(m.unanswered_sequence)
+            if m.first_sequence < window.floor:
+                state.count("R28 too old")
+                out.append(Refuse(m.token, "UnknownOutcomeError", TOO_OLD))
+                return
+        results, needed_lsn = self._append(m, window, strong, now, out)
+        if strong and needed_lsn > state.commit_lsn and "R13" not in self.without:
+            self.primary.waiting.park_write(needed_lsn, m.token, results)
+        else:
+            out.append(Answer(m.token, results))
+        self.primary.ship_all(now, out)
+
+    def _append(
+        self, m: Submit, window: Window | None, strong: bool, now: Instant, out: list[Effect]
+    ) -> tuple[tuple[OperationResult, ...], int]:
+        """Return the answers, and the LSN that must be committed before a STRONG one is given."""
+        state = self.state
+        log = state.log
+        results: list[OperationResult] = []
+        records: list[LogRecord] = []
+        needed_lsn = 0
+        lsn = log.last_lsn
+        sequence = m.first_sequence
+        for operation in m.operations:
+            result = self._known(window, sequence) if window is not None else None
+            if result is None:
+                change = self._evaluate(operation, now)
+                if type(change) is Change:
+                    lsn += 1
+                    record = LogRecord(
+                        lsn, state.term, change.kind, operation.key, change.value, change.codec, change.flags,
+                        change.expires_at_ns, change.cost_us, 0, 0, m.client, sequence, strong,
+                    )  # fmt: skip
+                    records.append(record)
+                    state.unapplied[operation.key] = record
+                    result = OperationResult(DONE, state.term, lsn, change.number)
+                    if window is not None:
+                        state.answers.note(window, sequence, result)
+                else:
+                    assert isinstance(change, OperationResult)
+                    result = change
+                    if strong:
+                        needed_lsn = max(needed_lsn, result.lsn or lsn)
+                    self._note_negative(m.client, sequence, result, result.lsn or lsn)
+            else:
+                needed_lsn = max(needed_lsn, result.lsn or self.negatives.get((m.client, sequence), (0, 0))[1])
+            results.append(result)
+            sequence += 1
+        if records:
+            needed_lsn = max(needed_lsn, lsn)
+            self._store(records, strong, now, out)
+        return tuple(results), needed_lsn
+
+    def _store(self, records: list[LogRecord], strong: bool, now: Instant, out: list[Effect]) -> None:
+        """Append, make visible what may be, void the fill leases of what was written."""
+        state, primary = self.state, self.primary
+        state.append_own(records, out)
+        if not strong:
+            # Applied now: what waits in the log for the same key is older, and R19 will skip it.
+            for record in records:
+                state.unapplied.pop(record.key, None)
+        if not primary.in_sync.required:
+            primary.advance(now, out)
+        elif not strong:
+            state.show(records, out)
+            state.publish(out)
+        if primary.fills.by_key and "R32" not in self.without:
+            for record in records:
+                if record.kind in (RecordKind.PUT, RecordKind.DELETE):
+                    out.extend(AnswerFill(waiter.token, 0) for waiter in primary.fills.void(record.key))
+
+    def _known(self, window: Window, sequence: int) -> OperationResult | None:
+        """Return the answer of a request that was met before (R15)."""
+        known = window.results.get(sequence)
+        if known is None and self.negatives:
+            negative = self.negatives.get((window.client, sequence))
+            known = negative[0] if negative is not None else None
+        if known is None or "R15" in self.without:
+            return None
+        self.state.count("R15 repeated")
+        return known
+
+    def _note_negative(self, client: int, sequence: int, result: OperationResult, lsn: int) -> None:
+        if len(self.negatives) >= NEGATIVES_MAX:
+            self.negatives.clear()
+        self.negatives[client, sequence] = (result, lsn)
+
+    def _renewed(self, now: Instant, out: list[Effect]) -> bool:
+        """A primary alone leases from itself; with others, time has run out (R25)."""
+        if not self.primary.in_sync.required:
+            self.primary.advance(now, out)
+        return self.state.leased(now) or ("R25" in self.without and self.primary.reconciled)
+
+    # ------------------------------------------------------------------ evaluation
+
+    def _evaluate(self, operation: Operation, now: Instant) -> Change | OperationResult:
+        wall_ns = max(now.wall_ns, self.state.logged_horizon_ns)
+        if operation.kind == SET:
+            return evaluate(operation, None, wall_ns)
+        return evaluate(operation, self._newest(operation.key), wall_ns)
+
+    def _newest(self, key: bytes) -> Visible | None:
+        """Return the newest entry of a key in log order: what waits in the log counts (R20)."""
+        state = self.state
+        record = state.unapplied.get(key)
+        if record is not None and "R20" not in self.without:
+            state.count("R20 evaluated in the log")
+            if record.kind != RecordKind.PUT or 0 < record.expires_at_ns <= state.logged_horizon_ns:
+                return None
+            return Visible(record.epoch, record.lsn, record.expires_at_ns, record.codec, record.flags, record.cost_us,
+                           record.value)  # fmt: skip
+        stored = state.view.get(key)
+        if stored is None:
+            return None
+        epoch, lsn, expires_at_ns, _, cost_us, codec, flags, _ = HEADER.unpack_from(stored)
+        if 0 < expires_at_ns <= state.logged_horizon_ns:
+            return None
+        payload = stored[HEADER_BYTES:] if not flags & Flag.LARGE else state.view.payload(key)
+        assert payload is not None, "a visible record has its payload"
+        return Visible(epoch, lsn, expires_at_ns, codec, flags, cost_us, payload)
+
+    # ------------------------------------------------------------------ removal, fills, time
+
+    def _remove(
+        self, kind: RecordKind, items: tuple[tuple[bytes, int, int], ...], now: Instant, out: list[Effect]
+    ) -> None:
+        """Evict or expire exactly these versions, those that are still the newest of their key (R38)."""
+        state = self.state
+        if not state.leased(now):
+            return
+        records: list[LogRecord] = []
+        lsn = state.log.last_lsn
+        for key, target_epoch, target_lsn in items:
+            stored = state.view.get(key)
+            if stored is None or key in state.unapplied:
+                continue
+            epoch, found_lsn, expires_at_ns, *_ = HEADER.unpack_from(stored)
+            if (epoch, found_lsn) != (target_epoch, target_lsn) and "R38" not in self.without:
+                state.count("R38 other version")
+                continue
+            if kind == RecordKind.EXPIRE and not 0 < expires_at_ns <= state.logged_horizon_ns:
+                continue
+            lsn += 1
+            records.append(LogRecord(lsn, state.term, kind, key, target_epoch=target_epoch, target_lsn=target_lsn))
+        if records:
+            self._store(records, False, now, out)
+            self.primary.ship_all(now, out)
+
+    def _evict(self, m: Evict, now: Instant, out: list[Effect]) -> None:
+        self._remove(RecordKind.EVICT, m.items, now, out)
+
+    def _expired(self, m: Expired, now: Instant, out: list[Effect]) -> None:
+        self._remove(RecordKind.EXPIRE, m.items, now, out)
+
+    def _fill_asked(self, m: FillAsked, now: Instant, out: list[Effect]) -> None:
+        """Grant the right to load, let the asker wait for it, or tell it to read again."""
+        state = self.state
+        if not state.leased(now) and not self._renewed(now, out):
+            out.append(Refuse(m.token, "NotPrimaryError", NOT_PRIMARY))
+            return
+        newest = self._newest(m.key)
+        if newest is not None and not 0 < newest.expires_at_ns <= now.wall_ns:
+            out.append(AnswerFill(m.token, 0))
+            return
+        number = self.primary.fills.ask(m.token, m.connection, m.key, m.deadline_ns, m.wait)
+        if number is not None:
+            out.append(AnswerFill(m.token, number))
+
+    def _fill_stored(self, m: FillStored, now: Instant, out: list[Effect]) -> None:
+        """Store what was loaded if the right is still valid; its waiters read again (R32)."""
+        fills = self.primary.fills
+        fill = fills.by_number.get(m.number)
+        valid = fill is not None and fill.key == m.operation.key and fill.deadline_ns > now.boot_ns
+        window = self.state.answers.clients.get(m.client)
+        repeated = window is not None and m.sequence in window.results
+        if not valid and not repeated and "R32" not in self.without:
+            self.state.count("R32 void")
+            out.append(Answer(m.token, (OperationResult(Outcome.VOID),)))
+            return
+        if valid:
+            fills.end(m.number)
+        self.submit(Submit(m.token, (m.operation,), Level.EVENTUAL, m.client, m.sequence, 0), now, out)
+        if fill is not None and valid:
+            out.extend(AnswerFill(waiter.token, 0) for waiter in fill.waiters)
+
+    def _fill_failed(self, m: FillFailed, now: Instant, out: list[Effect]) -> None:
+        """Tell the waiters; the next asker may try."""
+        fill = self.primary.fills.end(m.number)
+        if fill is not None:
+            out.extend(AnswerFill(waiter.token, 0, m.message) for waiter in fill.waiters)
+        out.append(AnswerFill(m.token, 0))
+
+    def _connection_closed(self, m: ConnectionClosed, now: Instant, out: list[Effect]) -> None:
+        heirs = self.primary.fills.close(m.connection, now.boot_ns)
+        out.extend(AnswerFill(waiter.token, number) for waiter, number in heirs)
+
+    def expire_fills(self, now: Instant, out: list[Effect]) -> None:
+        """Hand on what loaders did not bring in time."""
+        if self.primary.fills.by_number:
+            heirs = self.primary.fills.expire(now.boot_ns)
+            out.extend(AnswerFill(waiter.token, number) for waiter, number in heirs)
+
+    def horizon_due_ns(self) -> int | None:
+        """Return the boot time at which a horizon record is due; None when nothing expires."""
+        earliest = self.state.clock.next_ns()
+        if earliest is None:
+            return None
+        wait = max(0, earliest - self.state.clock.horizon_ns)
+        return max(self.primary.horizon_at_ns, self.state.clock.boot_ns + wait)
+
+    def log_horizon(self, now: Instant, out: list[Effect]) -> None:
+        """Append the horizon when something may have passed it (R24)."""
+        state = self.state
+        due = self.horizon_due_ns()
+        if due is None or now.boot_ns < due or not state.leased(now):
+            return
+        horizon = state.clock.advance(now)
+        self.primary.horizon_at_ns = now.boot_ns + self.settings.horizon_ns
+        if horizon > state.logged_horizon_ns:
+            lsn = state.log.last_lsn + 1
+            record = LogRecord(lsn, state.term, RecordKind.HORIZON, expires_at_ns=horizon)
+            state.append_own((record,), out)
+            self.primary.advance(now, out)
+            self.primary.ship_all(now, out)
