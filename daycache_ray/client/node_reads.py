@@ -1,9 +1,10 @@
 """Reads from the node's shared memory: which store, and what may be concluded from what stands there.
 
 A record is an answer only together with the fence page of its store (rules R14, R18, R24, R26 of the
-replication protocol). The words are taken after the record; a sequence word that was the same even
-number before and after says that nothing changed meanwhile. Whatever is doubtful is FAR: ask a
-replica by socket. Refuses to know values: what it returns are records with header.
+replication protocol). The page has a sequence word that rises with every change, so the words are
+taken once per change, and one look at that word after a record says that they held before and after.
+Whatever is doubtful is FAR: ask a replica by socket. Refuses to know values: what it returns are records
+with header.
 """
 
 from __future__ import annotations
@@ -17,17 +18,7 @@ from typing import Any, Final, NamedTuple
 import lmdb
 
 from daycache_ray.client.router import Router, SessionToken
-from daycache_ray.storage.fence_page import (
-    WORD_APPLIED_LSN,
-    WORD_COMMIT_LSN,
-    WORD_EPOCH,
-    WORD_GENERATION,
-    WORD_HORIZON,
-    WORD_LEASE_UNTIL,
-    WORD_ROLE,
-    WORD_SEQUENCE,
-    namespace_inode,
-)
+from daycache_ray.storage.fence_page import WORD_SEQUENCE, namespace_inode
 from daycache_ray.storage.reader import StoreReader
 from daycache_ray.words.errors import CacheError
 from daycache_ray.words.operations import Level
@@ -39,7 +30,7 @@ _boot_ns = time.clock_gettime_ns
 _BOOTTIME: Final = time.CLOCK_BOOTTIME
 _wall_ns = time.time_ns
 _STRONG: Final = int(Level.STRONG)
-_WEAK: Final = int(Level.WEAK)
+_SEQUENCE: Final = int(WORD_SEQUENCE)
 _PRIMARY: Final = int(Role.PRIMARY)
 _SECONDARY: Final = int(Role.SECONDARY)
 
@@ -63,24 +54,30 @@ FAR: Final = Far()
 
 
 class NearStore(NamedTuple):
-    """What the hot path needs of one store, taken out of its reader."""
+    """A store and its fence page as of one sequence word: valid as long as that word stays.
+
+    The sequence word only rises, so one look at it after a record was read says that everything here was
+    true before and after. `lease_until_ns` is 0 where there is none that this process can judge.
+    """
 
     begin: Callable[[Any], Any]
     data: Any
     words: memoryview
     visited: memoryview
     mask: int
-    generation: int
-    reader: StoreReader
-    is_primary: bool
-    shares_clock: bool
-    """Whether the lease word is on this process's CLOCK_BOOTTIME (R34)."""
+    sequence: int
+    epoch: int
+    role: int
+    lease_until_ns: int
+    commit_lsn: int
+    applied_lsn: int
+    horizon_ns: int
 
 
 class NodeShard:
     """A shard's stores on this node, as one session may read them. Threads share it."""
 
-    __slots__ = ("_life", "_lock", "_look_again_ns", "_looked_at", "_reader", "_shard", "near", "token")
+    __slots__ = ("_is_primary", "_life", "_lock", "_look_again_ns", "_looked_at", "_reader", "_shard", "near", "token")
 
     def __init__(self, shard: ShardId, token: SessionToken) -> None:
         self.near: NearStore | None = None
@@ -90,6 +87,7 @@ class NodeShard:
         self._looked_at = -1
         self._look_again_ns = 0
         self._life = ("", 0)
+        self._is_primary = False
         self._reader: StoreReader | None = None
 
     def read(self, stored: bytes, bucket: int, level: int) -> bytes | Far | None:
@@ -100,32 +98,31 @@ class NodeShard:
         near = self.near
         if near is None:
             return FAR
-        begin, data, words, visited, mask, generation, _, _, shares_clock = near
+        (
+            begin,
+            data,
+            words,
+            visited,
+            mask,
+            sequence,
+            epoch,
+            role,
+            lease_until_ns,
+            commit_lsn,
+            applied_lsn,
+            horizon_ns,
+        ) = near
         try:
-            for _ in range(_READ_ATTEMPTS):
-                sequence = words[WORD_SEQUENCE]
-                record: bytes | None = begin(data).get(stored)
-                epoch = words[WORD_EPOCH]
-                role = words[WORD_ROLE]
-                horizon_ns = words[WORD_HORIZON]
-                if level == _STRONG:
-                    commit_lsn = words[WORD_COMMIT_LSN]
-                    is_leased = words[WORD_LEASE_UNTIL] > _boot_ns(_BOOTTIME)
-                else:
-                    applied_lsn = words[WORD_APPLIED_LSN]
-                if words[WORD_GENERATION] != generation:
-                    return self._refresh(near)
-                if words[WORD_SEQUENCE] == sequence and not sequence & 1:
-                    break
-            else:
-                return FAR
-        except (lmdb.Error, ValueError):
+            record: bytes | None = begin(data).get(stored)
+            if words[_SEQUENCE] != sequence:
+                return self._read_again(near, stored, bucket, level)
+        except (lmdb.Error, ValueError, CacheError):
             self.near = None
             return FAR
         token = self.token
         if level == _STRONG:
             # A miss may be the work of an uncommitted delete, which left nothing to compare with the commit LSN.
-            if role != _PRIMARY or not is_leased or not shares_clock or record is None:
+            if record is None or lease_until_ns <= _boot_ns(_BOOTTIME):
                 return FAR
             lsn, expires_ns = _lsn_and_expiry(record)
             if lsn > commit_lsn:
@@ -133,11 +130,9 @@ class NodeShard:
             if expires_ns and expires_ns <= horizon_ns:
                 return None
         else:
-            if role != _PRIMARY and role != _SECONDARY:
-                return FAR
             is_behind = epoch != token.epoch or applied_lsn < token.lsn
             # A primary of a later epoch has what survived of the session's writes; a secondary may lack it.
-            if is_behind and token.epoch and level != _WEAK and (epoch <= token.epoch or role != _PRIMARY):
+            if is_behind and token.epoch and level and (epoch <= token.epoch or role != _PRIMARY):
                 return FAR
             if record is None:
                 if applied_lsn > token.lsn or epoch != token.epoch:
@@ -151,19 +146,31 @@ class NodeShard:
         visited[bucket & mask] = 1
         return record
 
+    def _read_again(self, near: NearStore, stored: bytes, bucket: int, level: int) -> bytes | Far | None:
+        # The fence page was written since it was looked at: look again, then read again.
+        for _ in range(_READ_ATTEMPTS):
+            with self._lock:
+                reader = self._reader
+                if self.near is not near or reader is None:
+                    return FAR
+                fresh = self.near = _near_store(reader)
+            if fresh is None:
+                return FAR
+            if fresh.words[_SEQUENCE] == fresh.sequence:
+                return self.read(stored, bucket, level)
+            near = fresh
+        return FAR
+
     def payload(self, record: bytes) -> bytes | memoryview | None:
         """Return the value's encoded bytes, also of a large or long-keyed record; None: its file is gone."""
-        near = self.near
-        return None if near is None else near.reader.payload(record)
+        reader = self._reader
+        return None if reader is None else reader.payload(record)
 
     def served_by(self) -> tuple[str, bool]:
         """Return the name of the copy that is read here, and whether it holds a lease at the moment."""
         near = self.near
-        if near is None:
-            return "memory-secondary", False
-        words = near.words
-        is_leased = words[WORD_ROLE] == _PRIMARY and words[WORD_LEASE_UNTIL] > _boot_ns(_BOOTTIME)
-        return "memory" if near.is_primary else "memory-secondary", is_leased and near.shares_clock
+        is_leased = near is not None and near.lease_until_ns > _boot_ns(_BOOTTIME)
+        return "memory" if self._is_primary else "memory-secondary", is_leased
 
     def look(self, router: Router) -> bool:
         """Open the shard's store on this node, the primary's before others; return whether there is one.
@@ -186,7 +193,8 @@ class NodeShard:
                     if self._reader is None or self._life != life:
                         self._release()
                         self._reader, self._life = StoreReader(member.directory), life
-                    self.near = _near_store(self._reader, is_primary=member is primary)
+                    self.near = _near_store(self._reader)
+                    self._is_primary = member is primary
                 except (CacheError, OSError, lmdb.Error):
                     continue
                 break
@@ -216,22 +224,34 @@ class NodeShard:
             self._reader.close()
             self._reader = None
 
-    def _refresh(self, near: NearStore) -> Far:
-        with self._lock:
-            if self.near is near:
-                try:
-                    near.reader.refresh()
-                    self.near = _near_store(near.reader, is_primary=near.is_primary)
-                except (CacheError, OSError, lmdb.Error):
-                    self.near = None
-        return FAR
 
-
-def _near_store(reader: StoreReader, *, is_primary: bool) -> NearStore:
-    # The generation first: another thread may refresh the reader meanwhile, and an environment that is
-    # newer than its number is noticed by the next read, one that is older is not.
-    generation = reader.generation
-    fence = reader.read_fence()
-    shares_clock = fence is not None and fence.time_namespace == namespace_inode("time")
-    mask, visited, words, data, begin = reader.visited_mask, reader.visited, reader.fence, reader.data, reader.begin
-    return NearStore(begin, data, words, visited, mask, generation, reader, is_primary, shares_clock)
+def _near_store(reader: StoreReader) -> NearStore | None:
+    """Return a store as its fence page describes it now; None while it must not be read."""
+    for _ in range(_READ_ATTEMPTS):
+        words = reader.fence
+        sequence = words[_SEQUENCE]
+        fence = reader.read_fence()
+        if fence is None or fence.role not in (_PRIMARY, _SECONDARY):
+            return None
+        if fence.generation != reader.generation:
+            reader.refresh()
+            continue
+        mask, visited, data, begin = reader.visited_mask, reader.visited, reader.data, reader.begin
+        if reader.generation != fence.generation or words[_SEQUENCE] != sequence or sequence & 1:
+            continue
+        is_leased = fence.role == _PRIMARY and fence.time_namespace == namespace_inode("time")
+        return NearStore(
+            begin,
+            data,
+            words,
+            visited,
+            mask,
+            sequence,
+            fence.epoch,
+            fence.role,
+            fence.lease_until_ns if is_leased else 0,
+            fence.commit_lsn,
+            fence.applied_lsn,
+            fence.horizon_ns,
+        )
+    return None

@@ -222,9 +222,7 @@ class Stage:
         self.replica = OneReplica()
         self.driver = Driver(self.replica)
         self.wakes: list[bool] = []
-        self.session = Session(
-            Router(cluster_map(self.config), "here"), service, now_s=lambda: self.driver.now_s
-        )
+        self.session = Session(Router(cluster_map(self.config), "here"), service, now_s=lambda: self.driver.now_s)
         self.session.rng = random.Random(1)
         self.weak = WeakWrites(self.wakes.append)
         self.core = RegionCore(self.session, self.config, self.weak)

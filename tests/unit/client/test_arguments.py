@@ -27,7 +27,9 @@ def stage() -> Stage:
     return Stage(RegionConfig(name="orders", shards=4))
 
 
-@pytest.mark.parametrize("key", ["", b"", "x" * 4097, "é" * 2049, b"x" * 4097, 7, None, ["a"], 1.5, "\ud800", bytearray(b"a")])
+@pytest.mark.parametrize(
+    "key", ["", b"", "x" * 4097, "é" * 2049, b"x" * 4097, 7, None, ["a"], 1.5, "\ud800", bytearray(b"a")]
+)
 def test_keys_that_are_none(stage: Stage, key: Any) -> None:
     calls = [
         lambda: stage.region.get(key),
