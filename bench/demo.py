@@ -36,6 +36,7 @@ from bench.peers import Peer
 from bench.recorded_day import RecordedDay, read_day
 from bench.replay import Replayed
 from bench.replay_pool import ReplayPool
+from bench.tables import wide_console
 from bench.trading_day import KEY_TYPES, DayPlan, TradingDay, trading_day
 
 PROCESSES_COUNT = 4
@@ -90,7 +91,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; 0 when it ran, 130 after Ctrl-C. Cleans up in both cases."""
     options = parse(arguments)
-    console = Console()
+    console = wide_console()
     begun = time.perf_counter()
     try:
         _run(options, QUICK if options.quick else FULL, console, begun)

@@ -35,11 +35,16 @@ class Sample(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A call that takes one argument, the arguments it gets in turn, and who else works for it."""
+    """A call that takes one argument, the arguments it gets in turn, and who else works for it.
+
+    `settle` is called after each sample: what the calls left to be done must not burden the next case.
+    Its time counts for the rate (`per_s`), which so is what can be kept up, and for no single call.
+    """
 
     call: Callable[[Any], Any]
     arguments: Sequence[Any]
     server_pids: tuple[int, ...] = ()
+    settle: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,8 @@ def sample(case: Case, duration_s: float, operations_max: int = 200_000) -> Samp
         add(after - before)
         if after >= until:
             break
+    if case.settle is not None:
+        case.settle()
     wall_ns = clock() - begun
     cpu_us = (cpu_seconds(case.server_pids) - cpu_before) * 1e6 / len(taken)
     return summarise(taken, wall_ns / 1e9, cpu_us)

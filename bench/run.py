@@ -30,7 +30,7 @@ from bench.figures import Figure, grade, limit_figure, ratio_figure
 from bench.measure import Series, machine, ratio
 from bench.peers import Peer, Peers, open_caller, running_peers
 from bench.start_time import measure_start
-from bench.tables import print_report
+from bench.tables import print_report, wide_console
 
 MEMORY_REGION = "bench_memory"
 VERSIONS = ("daycache-ray", "ray", "redis", "hiredis", "pymemcache", "diskcache", "lmdb", "numpy")
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     effort = workloads.QUICK if options.quick else workloads.FULL
     options.out.mkdir(parents=True, exist_ok=True)
-    console = Console()
+    console = wide_console()
     begun = time.perf_counter()
     report: dict[str, Any] = {"machine": machine(), "versions": _versions(), "is_quick": options.quick}
     with _told(console, "start() in fresh processes"):

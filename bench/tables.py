@@ -10,6 +10,14 @@ from rich.table import Table
 from bench.figures import Figure
 from bench.peers import LABELS
 
+PLAIN_WIDTH = 150
+
+
+def wide_console() -> Console:
+    """Return a console; where there is no terminal its lines are wide enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number with about three significant digits, as a reader wants it.

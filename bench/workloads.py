@@ -93,12 +93,16 @@ def concurrent(pool: CallerPool, peers: Mapping[str, Peer], effort: Effort) -> d
 
 
 def levels(region: Any, effort: Effort, server_pids: tuple[int, ...]) -> dict[str, Series]:
-    """Return "get strong", "set weak" and so on -> series, all in one region with replicas."""
+    """Return "get strong", "set weak" and so on -> series, all in one region with replicas.
+
+    A WEAK set returns when it is in the buffer; its rate includes the time until all are applied.
+    """
     keys = keys_in_turn()
     cases: dict[str, Case] = {}
     for level in LEVELS:
         cases[f"get {level}"] = Case(partial(region.get, level=level), keys, server_pids)
-        cases[f"set {level}"] = Case(partial(region.set, value=VALUE, level=level), keys, server_pids)
+        settle = region.flush if level == "weak" else None
+        cases[f"set {level}"] = Case(partial(region.set, value=VALUE, level=level), keys, server_pids, settle)
     region.set_many(dict.fromkeys(keys, VALUE))
     return interleaved(cases, rounds=effort.rounds, duration_s=effort.duration_s)
 

@@ -27,6 +27,12 @@ def test_a_sample_calls_with_the_arguments_in_turn_and_stops_at_its_limit():
     assert 0 < taken.p50_us <= taken.p99_us
 
 
+def test_what_a_case_leaves_is_settled_after_each_sample():
+    order = []
+    sample(Case(order.append, ("call",), settle=lambda: order.append("settled")), duration_s=60.0, operations_max=2)
+    assert order == ["call", "call", "settled"]
+
+
 def test_rounds_are_interleaved_after_a_warm_up():
     order = []
     cases = {name: Case(order.append, (name,)) for name in ("x", "y")}
