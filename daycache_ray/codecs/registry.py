@@ -64,7 +64,7 @@ def encode(value: Any, *, allow_pickle: bool = False) -> Encoded:
             return _find_encoder(type(value))(value)
         return encoder(value)
     except InvalidValueError:
-        if allow_pickle:
+        if allow_pickle and TRUSTING_DECODERS[pickles.PICKLE] is not pickles.refuse:
             return pickles.encode(value)
         raise
 
@@ -176,3 +176,11 @@ DECODERS: Final[list[Decoder]] = _decoders(pickles.refuse)
 
 TRUSTING_DECODERS: Final[list[Decoder]] = _decoders(pickles.decode)
 """The same for regions with `allow_pickle`."""
+
+
+def forbid_pickle() -> None:
+    """From now on this process neither writes nor reads a pickle, whatever a region allows.
+
+    For processes that stand between a cache and strangers; there is no way back.
+    """
+    TRUSTING_DECODERS[pickles.PICKLE] = pickles.refuse

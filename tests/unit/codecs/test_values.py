@@ -234,3 +234,17 @@ def test_no_heavy_library_is_loaded_for_plain_values() -> None:
         "assert not loaded, loaded\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_process_can_forbid_pickle_for_good() -> None:
+    code = (
+        "from daycache_ray.codecs.registry import decode, encode, forbid_pickle\n"
+        "stored = encode(object, allow_pickle=True)\n"
+        "assert decode(*stored, allow_pickle=True) is object\n"
+        "forbid_pickle()\n"
+        "for call in (lambda: decode(*stored, allow_pickle=True), lambda: encode(object, allow_pickle=True)):\n"
+        "    try:\n        call()\n"
+        "    except TypeError:\n        continue\n"
+        "    raise SystemExit('pickled all the same')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
