@@ -262,8 +262,12 @@ class AccessLearning:
         seed = hint_seed(batch.region)
         touched: dict[int, None] = {}
         # The whole batch happened before it was told: nothing may be loaded for what is in it.
+        before: tuple[bytes, int] | None = None
         for stored, hit in zip(batch.keys, batch.hits, strict=True):
-            if len(stored) < 4:
+            # Who misses a key and looks again before loading it has asked once.
+            repeated = not hit and before == (stored, hit)
+            before = (stored, hit)
+            if len(stored) < 4 or repeated:
                 continue
             key_hash = hint_hash(stored, seed)
             region.observe(key_hash, batch.client, hit != 0, now_s - age_s)

@@ -1,10 +1,10 @@
 """The prefetcher of a cluster, as a Ray actor: hears accesses on a socket, writes hints, loads ahead.
 
-It is born with a configuration; the first `describe` fetches the cluster map from the coordinator and
-listens. From then on it lives from its socket: one `Accesses` frame after another, no answers. What it
-loads goes the way of every load: a fill lease of the shard's primary, the region's loader, a store
-under the lease. It needs neither Serve nor a network, and nothing needs it: without it caches answer
-as before, and the optimizer from priors.
+It is born with a configuration; `open` gives it the cluster's map, and it listens. From then on it
+lives from its socket: one `Accesses` frame after another, no answers. What it loads goes the way of
+every load: a fill lease of the shard's primary, the region's loader, a store under the lease. It needs
+neither Serve nor a network, and nothing needs it: without it caches answer as before, and the
+optimizer from priors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,12 +22,14 @@ import structlog
 from daycache_ray.actors.access_learning import AccessLearning, RegionPrediction, Wanted
 from daycache_ray.actors.ahead_loads import AheadLoads
 from daycache_ray.actors.clocks import read_clocks
-from daycache_ray.client.map_watch import MapWatch, acquire, release
+from daycache_ray.client.map_watch import MapWatch
+from daycache_ray.client.router import Router
 from daycache_ray.protocol.prefetch import Receipt
 from daycache_ray.storage.hint_table import HintWriter
 from daycache_ray.wire.server import ServerConnection, SocketServer
+from daycache_ray.words.cluster_map import ClusterMap
 from daycache_ray.words.config import ClusterConfig
-from daycache_ray.words.errors import ProtocolError
+from daycache_ray.words.errors import ProtocolError, UnavailableError
 from daycache_ray.words.messages import PeerMessage
 from daycache_ray.words.operations import Accesses, Request
 
@@ -91,32 +93,29 @@ class Prefetcher:
         """Return when the actor ends in order; fails by Ray when it dies."""
         await self._closed.wait()
 
-    async def describe(self) -> dict[str, Any]:
-        """Start, at the first call, and return how clients reach it: `node_id`, `socket_path`, `host`, `port`.
-
-        The cluster's coordinator must have published a map, and must be reachable by its name.
+    async def open(self, cluster_map: ClusterMap) -> PrefetcherAddress:
+        """Start to listen, at the first call, and to watch for newer maps; return how clients reach it.
 
         Raises:
-            UnavailableError: the coordinator has no map yet: ask again in a moment.
             StoreInUseError: another prefetcher of this cluster lives on this node.
             OSError: the node's shared memory cannot hold the hints, or the socket's path is too long.
         """
         async with self._opening:
             if self._address is None:
-                self._address = await self._open()
-        return asdict(self._address)
+                self._address = await self._open(cluster_map)
+        return self._address
 
-    async def _open(self) -> PrefetcherAddress:
-        if self._watch is None:
-            self._watch = await asyncio.to_thread(acquire, self._cluster_name, None)
-        cluster_map = self._watch.router.cluster_map
+    async def _open(self, cluster_map: ClusterMap) -> PrefetcherAddress:
         directory = Path(cluster_map.directory)
+        path = directory / "prefetcher.socket"
         if self._hints is None:
             self._hints = HintWriter(directory / "hints")
+        if self._watch is None:
+            self._watch = MapWatch(self._cluster_name, Router(cluster_map, self._node_id))
+            self._watch.start()
         self._loads = AheadLoads(self._watch)
         self._learning = AccessLearning(self._config, self._hints, read_clocks().boot_ns / 1e9)
-        host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        path = directory / "prefetcher.socket"
+        host: str = ray.util.get_node_ip_address()
         server = SocketServer(self, cluster=self._cluster_name, token=cluster_map.token)
         await server.listen(path, host)
         self._server = server
@@ -130,7 +129,7 @@ class Prefetcher:
         if self._server is not None:
             self._server.close()
         if self._watch is not None:
-            release(self._watch)
+            self._watch.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._loads is not None:
             self._loads.close()
@@ -228,4 +227,4 @@ class Prefetcher:
 PrefetcherActor = ray.remote(  # type: ignore[call-overload]
     num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=1_000
 )(Prefetcher)
-"""`PrefetcherActor.remote(cluster_name, config)`; the cluster's coordinator must run before `describe`."""
+"""`PrefetcherActor.remote(cluster_name, config)`; then `open(cluster_map)`."""
