@@ -25,6 +25,7 @@ from daycache_ray.actors.replica import ReplicaActor, StoreInfo
 from daycache_ray.protocol.coordinator import ShardCoordinator
 from daycache_ray.words.cluster_map import ClusterMap
 from daycache_ray.words.config import ClusterConfig
+from daycache_ray.words.errors import CacheError, StoreFullError, UsageError
 from daycache_ray.words.messages import (
     Configure,
     CoordinatorEffect,
@@ -61,6 +62,7 @@ class Coordinator:
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
+        self._refusal: CacheError | None = None
         self._http_url = ""
         for region in config.regions:
             for number in range(region.shards):
@@ -98,12 +100,21 @@ class Coordinator:
         return self._map
 
     async def wait_ready(self, deadline_s: float) -> str:
-        """Return "" when every shard can serve at its region's level, else after `deadline_s` what is missing."""
+        """Return "" when every shard can serve at its region's level, else after `deadline_s` what is missing.
+
+        Raises:
+            CacheError: a store can never be opened as configured; the message says what to change.
+        """
+        def settled() -> bool:
+            return not self._view.missing(self._map) or self._refusal is not None
+
         try:
             async with self._changed:
-                await asyncio.wait_for(self._changed.wait_for(lambda: not self._view.missing(self._map)), deadline_s)
+                await asyncio.wait_for(self._changed.wait_for(settled), deadline_s)
         except asyncio.TimeoutError:
             return "; ".join(self._view.missing(self._map))
+        if self._refusal is not None:
+            raise self._refusal
         return ""
 
     async def wait_complete(self, deadline_s: float) -> str:
@@ -204,6 +215,10 @@ class Coordinator:
                     seat=seat.number,
                     reason=f"{type(error).__name__}: {error}",
                 )
+                cause = getattr(error, "cause", error)
+                if isinstance(cause, (StoreFullError, UsageError)):
+                    self._refusal = cause
+                    self._publish_soon()
                 if name:
                     self._fleet.end(name)
                 seat.actor, seat.member = "", None

@@ -112,7 +112,9 @@ def stop(name: str = "daycache", *, address: str | None = None) -> None:
         ray.get(coordinator.stop.remote(), timeout=30)
     with contextlib.suppress(ray.exceptions.RayError):
         ray.kill(coordinator)
-    _started.pop(name, None)
+    directory = _started.pop(name, None)
+    if directory is not None:  # an actor that died while it opened its store has left it there
+        shutil.rmtree(directory, ignore_errors=True)
     if _ray_is_ours and not _started:
         _ray_is_ours = False
         ray.shutdown()
@@ -134,7 +136,10 @@ def _launch(config: ClusterConfig, *, http: bool, address: str | None) -> None:
 
             url = deploy_http(config.name)
             ray.get(coordinator.set_http_url.remote(url))
-        problem = ray.get(coordinator.wait_ready.remote(READY_S), timeout=READY_S + 10)
+        try:
+            problem = ray.get(coordinator.wait_ready.remote(READY_S), timeout=READY_S + 10)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
         if problem:
             raise UnavailableError(f"cluster '{config.name}' did not come up within {READY_S:.0f} s: {problem}")
     except BaseException:
