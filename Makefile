@@ -31,15 +31,19 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP) ## The environment in .venv, with everything that tests and benches need
 
 .PHONY: demo
-demo: $(STAMP) ## A small cluster on this machine, shown at work in a minute
+demo: $(STAMP) ## A trading day on this machine: with and without prefetching, and a primary killed (3 minutes)
 	$(BIN)/python -m bench.demo
 
+.PHONY: demo-short
+demo-short: $(STAMP) ## The same with a shorter day (1 minute)
+	$(BIN)/python -m bench.demo --quick
+
 .PHONY: test
-test: lint test-house test-unit test-models test-simulation test-kill test-cluster ## Everything that decides whether a change is good (minutes)
+test: lint test-house test-unit test-models test-simulation test-kill test-cluster ## Everything that decides whether a change is good (10 minutes)
 	@echo "all suites passed"
 
 .PHONY: test-long
-test-long: $(STAMP) ## The slow tests too: more seeds, longer kills, larger worlds
+test-long: lint ## The same and the slow tests too: more seeds, longer kills, larger worlds (longer)
 	$(PYTEST) tests
 
 .PHONY: test-house
@@ -72,12 +76,12 @@ lint: $(STAMP) ## ruff and strict mypy
 	$(BIN)/mypy
 
 .PHONY: bench
-bench: $(STAMP) ## The short measurements, beside Redis, memcached and diskcache where they are installed
-	$(BIN)/python -m bench.run --short
-
-.PHONY: bench-long
-bench-long: $(STAMP) ## The full measurements (an hour)
+bench: $(STAMP) ## Measurements, beside Redis, memcached and diskcache where they are installed (minutes)
 	$(BIN)/python -m bench.run
+
+.PHONY: bench-short
+bench-short: $(STAMP) ## The same with fewer and shorter rounds (1 minute)
+	$(BIN)/python -m bench.run --quick
 
 .PHONY: wheel
 wheel: $(STAMP) ## The wheel in dist/

@@ -89,9 +89,9 @@ def _machines_alive() -> int:
 @contextlib.contextmanager
 def connected(address: str | None, cluster: str, service: str) -> Iterator[Cache]:
     """Give a cache for one command and close it; the cluster runs on."""
+    join_ray(address)
     from daycache_ray.client.cache import connect
 
-    join_ray(address)
     cache = connect(cluster, service=service)
     try:
         yield cache
