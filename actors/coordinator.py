@@ -150,8 +150,8 @@ class Coordinator:
         leaving = [handle.leave.remote(True) for _, handle in handles]
         if leaving:
             await asyncio.wait([asyncio.ensure_future(_quietly(reference)) for reference in leaving], timeout=5)
-        for name, _ in handles:
-            self._fleet.end(name)
+        for _, handle in handles:  # not by name: who has left in order is off the fleet's list already
+            ray.kill(handle)
         self._state.forget()
 
     # Seats.
