@@ -110,7 +110,11 @@ class RegionWrites:
         """Add to a number."""
         place = self._reads.place(key)
         ttl_ns = -1 if ttl_s is REGION_TTL else self._ttl_ns(ttl_s)
-        operation = Operation(OperationKind.INCREMENT, place.stored, delta=increment_of(by), ttl_ns=ttl_ns)
+        # A number that comes into being under a long key must carry it too.
+        value, flags = _with_key(place, b"", 0)
+        operation = Operation(
+            OperationKind.INCREMENT, place.stored, value, flags=flags, delta=increment_of(by), ttl_ns=ttl_ns
+        )
         result = yield from self._one(place, operation, level, deadline_s)
         if result.outcome == Outcome.NOT_A_NUMBER:
             raise NotANumberError(f"{key!r} holds no number: set one, or delete the entry first")
@@ -168,8 +172,7 @@ class RegionWrites:
         """Return the operation that writes `value`, encoded; raises InvalidValueError and others."""
         codec, payload = encode(value, allow_pickle=self._config.allow_pickle)
         check_value_size(payload)
-        if not place.stored.endswith(place.key):
-            payload, flags = with_long_key(payload, place.key), flags | Flag.LONG_KEY
+        payload, flags = _with_key(place, payload, flags)
         return Operation(
             kind,
             place.stored,
@@ -255,6 +258,13 @@ class RegionWrites:
             if result.outcome != Outcome.VOID and result.lsn:
                 part.token.observe(result.epoch, result.lsn)
         return answer
+
+
+def _with_key(place: Place, payload: bytes, flags: int) -> tuple[bytes, int]:
+    """Return payload and flags with the full key where the store key is only its digest."""
+    if place.stored.endswith(place.key):
+        return payload, flags
+    return with_long_key(payload, place.key), flags | Flag.LONG_KEY
 
 
 def _batches(operations: list[Operation], bytes_max: int) -> list[list[Operation]]:

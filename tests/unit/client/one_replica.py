@@ -7,6 +7,7 @@ number that pauses move.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -41,8 +42,6 @@ from daycache_ray.words.operations import (
 from daycache_ray.words.records import HEADER, Codec, Flag
 from daycache_ray.words.types import ShardId
 
-WALL_NS = 1_700_000_000_000_000_000
-
 
 def member(seat: int, *, node_id: str = "far", directory: str = "", in_sync: bool = True) -> MemberAddress:
     """Return the address of a member nobody listens at."""
@@ -66,7 +65,7 @@ class OneReplica:
     """Primary of all shards. `script` holds errors to answer the next calls with; None lets one pass."""
 
     def __init__(self) -> None:
-        self.wall_ns = WALL_NS
+        self.wall_ns = time.time_ns()
         self.epoch = 1
         self.lsn = 0
         self.records: dict[tuple[int, bytes], bytes] = {}
@@ -105,7 +104,7 @@ class OneReplica:
         keys = sorted(key for shard, key in self.records if shard == request.shard and key[2:].startswith(prefix))
         page = [key for key in keys if key > request.cursor][: request.limit]
         cursor = page[-1] if page and page[-1] != keys[-1] else b""
-        return Scanned(request.id, [key[3 + key[2] :] for key in page], cursor)
+        return Scanned(request.id, [self.user_key(request.shard, key) for key in page], cursor)
 
     def apply(self, shard: int, operation: Operation, client: int, sequence: int) -> OperationResult:
         """Apply one operation once."""
@@ -113,6 +112,13 @@ class OneReplica:
         if known is None:
             known = self.answered[shard, client, sequence] = self._apply(shard, operation)
         return known
+
+    def user_key(self, shard: int, key: bytes) -> bytes:
+        """Return the key as its user wrote it."""
+        record = self.records[shard, key]
+        if HEADER.unpack_from(record)[6] & Flag.LONG_KEY:
+            return record[42 : 42 + int.from_bytes(record[40:42], "little")]
+        return key[3 + key[2] :]
 
     def visible(self, shard: int, key: bytes) -> bytes | None:
         """Return the record that is there now."""
@@ -138,11 +144,12 @@ class OneReplica:
         codec, value, number = operation.codec, operation.value, 0
         expires_ns = self.wall_ns + operation.ttl_ns if operation.ttl_ns > 0 else 0
         if kind == OperationKind.INCREMENT:
-            old = 0 if current is None or header is None else decode(header[5], current[40:])
+            old = 0 if current is None or header is None else decode(header[5], self._value(current))
             if isinstance(old, bool) or not isinstance(old, (int, float)):
                 return OperationResult(Outcome.NOT_A_NUMBER)
             number = old + operation.delta
             codec, value = encode(number)
+            value = operation.value + value
             expires_ns = header[2] if operation.ttl_ns < 0 and header is not None else expires_ns
         elif kind == OperationKind.TOUCH:
             assert current is not None
@@ -154,9 +161,14 @@ class OneReplica:
             del self.records[shard, operation.key]
         else:
             flags = operation.flags if kind != OperationKind.TOUCH or header is None else header[6]
+            flags &= ~Flag.NEGATIVE if kind == OperationKind.INCREMENT else ~0
             packed = HEADER.pack(self.epoch, self.lsn, expires_ns, 0, operation.cost_us, codec, flags, 0)
             self.records[shard, operation.key] = packed + value
         return OperationResult(Outcome.DONE, self.epoch, self.lsn, number)
+
+    def _value(self, record: bytes) -> bytes:
+        is_long = HEADER.unpack_from(record)[6] & Flag.LONG_KEY
+        return record[42 + int.from_bytes(record[40:42], "little") if is_long else 40 :]
 
     def _fill_ask(self, request: FillAsk) -> FillAnswer:
         if self.fill_answers:
