@@ -20,14 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def embedded_ray() -> Iterator[str]:
-    """A Ray of our own with many logical processors; gives its address. Ends with the suite."""
+    """A Ray of our own; gives its address. Ends with the suite."""
     import ray
 
     # A Unix socket's path has at most 107 bytes, and Ray puts its own below this directory.
     directory = tempfile.mkdtemp(prefix="dc", dir="/tmp")
     context = ray.init(
         address="local",
-        num_cpus=64,
+        num_cpus=4,
         object_store_memory=128 * 1024 * 1024,
         include_dashboard=False,
         log_to_driver=False,

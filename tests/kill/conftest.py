@@ -26,7 +26,7 @@ def embedded_ray() -> Iterator[None]:
     directory = tempfile.mkdtemp(prefix="dc", dir="/tmp")
     ray.init(
         address="local",
-        num_cpus=64,
+        num_cpus=4,
         object_store_memory=128 * 1024 * 1024,
         include_dashboard=False,
         log_to_driver=False,
