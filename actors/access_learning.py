@@ -1,53 +1,32 @@
 """From batches of accesses to hints and to keys worth loading: the prefetcher without sockets and Ray.
 
-One `RegionLearner` per region knows demand, probabilities and what prefetching gained there; one
-`StreamLearner` per region and service knows what follows what. It refuses to load anything and to
-read a clock; it writes the hint table, because that is a store into memory and no waiting.
+Composes one `RegionLearner` per region and one `StreamLearner` per region and service. It refuses to
+load anything and to read a clock.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
 
-from daycache_ray.protocol.governor import HarmCounts, HarmSwitch
-from daycache_ray.protocol.prefetch import (
-    Candidate,
-    PrefetchMachine,
-    PrefetchSettings,
-    PrefetchStatistics,
-    Receipt,
-)
-from daycache_ray.storage.hint_table import Hint, HintWriter, hint_hash, hint_seed
-from daycache_ray.structures.access_patterns import AccessPatterns, PatternSettings
-from daycache_ray.structures.access_probability import AccessProbability
-from daycache_ray.structures.prediction.key_numbers import KeyNumbers
-from daycache_ray.structures.prediction.predictor import Predictor
-from daycache_ray.structures.store_keys import service_prefix, split_store_key, store_key
-from daycache_ray.words.config import ClusterConfig, PredictionConfig, RegionConfig
+from daycache_ray.actors.network_link import NetworkLink, Question
+from daycache_ray.actors.region_learning import LearningSettings, RegionLearner, RegionPrediction
+from daycache_ray.actors.stream_learning import StreamLearner
+from daycache_ray.protocol.prefetch import Candidate, Receipt
+from daycache_ray.storage.hint_table import HintWriter, hint_hash, hint_seed
+from daycache_ray.words.config import ClusterConfig
 from daycache_ray.words.operations import Accesses
-from daycache_ray.words.types import AccessPattern, Instant
+from daycache_ray.words.types import Instant
 
-AGE_S_MAX = 60.0
+AGE_S_MAX: Final = 60.0
 """A batch that says it is older than this comes from a clock that is wrong."""
 
+SURE_RATIO: Final = 0.5
+"""What the tables give this much is loaded at once, whoever is in charge."""
 
-class LearningSettings(NamedTuple):
-    """How much is remembered: about 30 MB per stream and 40 MB per region when all of it is full."""
-
-    keys_max: int = 32_768
-    contexts_max: int = 1 << 14
-    streams_max: int = 12
-    clients_max: int = 1_024
-    stale_s: float = 1.0
-    """What follows a batch that is older than this has been asked for by now: nothing is loaded for it."""
-    sweep_count: int = 256
-    """Hints of quiet keys that a tick writes anew."""
-    rank_every: int = 8
-    """One access in so many teaches the ranker; all of the first `rank_first` do."""
-    rank_first: int = 2_000
+IsResident: TypeAlias = Callable[[str, str, bytes], bool]
+"""Says of (region, service, key) whether it is stored already and need not be loaded."""
 
 
 class Wanted(NamedTuple):
@@ -59,181 +38,19 @@ class Wanted(NamedTuple):
     candidate: Candidate
 
 
-@dataclass(frozen=True, slots=True)
-class RegionPrediction:
-    """What is learned of one region. `prefetch` is None where the region does not prefetch.
-
-    `probability_error_ratio` is the mean distance between what was said and what happened.
-    """
-
-    region: str
-    accesses_count: int
-    keys_count: int
-    base_ratio: float
-    probability_error_ratio: float
-    prefetch_allowed: bool
-    switched_off_reason: str
-    switched_off_count: int
-    prefetch: PrefetchStatistics | None
-
-
-class RegionLearner:
-    """Demand, probabilities and receipts of one region."""
-
-    def __init__(
-        self, config: RegionConfig, prediction: PredictionConfig, settings: LearningSettings, now_s: float
-    ) -> None:
-        self.config = config
-        self.accesses_count = 0
-        self._settings = settings
-        self._patterns = AccessPatterns(PatternSettings(keys_max=settings.keys_max, visitors_max=settings.keys_max))
-        self._probability = AccessProbability(keys_max=settings.keys_max)
-        self._hinted: OrderedDict[int, None] = OrderedDict()
-        self._reload_s = 0.0
-        self._harm = HarmSwitch()
-        self.machine: PrefetchMachine | None = None
-        if config.prefetch:
-            self.machine = PrefetchMachine(
-                PrefetchSettings(
-                    threshold_ratio=config.prefetch_threshold_ratio,
-                    per_s_max=config.prefetch_per_s_max,
-                    holdout_ratio=prediction.holdout_ratio,
-                    window_s=min(config.ttl_s or 60.0, 60.0),
-                    # A load that hangs is given up by its shell first; this is for shells that died.
-                    load_deadline_s=config.load_deadline_s + 5.0,
-                    tracked_max=settings.keys_max,
-                ),
-                now_s,
-            )
-
-    def observe(self, key_hash: int, client: int, hit: bool, at_s: float) -> None:
-        """Count one access."""
-        self.accesses_count += 1
-        if self.machine is not None:
-            self.machine.accessed(key_hash, hit, at_s)
-        self._patterns.observe(key_hash, client, at_s)
-        self._probability.observe(key_hash)
-
-    def offer(self, candidates: Iterable[Candidate], now_s: float) -> tuple[Candidate, ...]:
-        """Return the candidates to load now; none while the region's prefetching is switched off."""
-        if self.machine is None or not self._harm.allowed(now_s):
-            return ()
-        return self.machine.offer(candidates, now_s)
-
-    def measured_load(self, took_s: float) -> None:
-        """Note what the origin took for one key."""
-        self._reload_s = took_s if self._reload_s == 0.0 else self._reload_s + (took_s - self._reload_s) / 16.0
-
-    def write_hint(self, hints: HintWriter, key_hash: int, now: Instant) -> None:
-        """Write what is known of a key now."""
-        now_s = now.boot_ns / 1e9
-        probability = self._probability.probability(key_hash)
-        if probability is None:
-            return
-        hints.put(
-            key_hash,
-            Hint(
-                probability=probability,
-                pattern=self._patterns.classify(key_hash, now_s) or AccessPattern.COLD,
-                reload_s=self._reload_s,
-                rate_per_s=self._patterns.rate_per_s(key_hash, now_s),
-                period_s=self._patterns.period_s(key_hash),
-                updated_ms=now.wall_ns // 1_000_000,
-            ),
-        )
-        self._hinted[key_hash] = None
-        self._hinted.move_to_end(key_hash)
-        if len(self._hinted) > self._settings.keys_max:
-            self._hinted.popitem(last=False)
-
-    def tick(self, hints: HintWriter | None, now: Instant) -> None:
-        """End what waited too long, judge what was gained, and write some hints of quiet keys anew."""
-        now_s = now.boot_ns / 1e9
-        if self.machine is not None:
-            self.machine.tick(now_s)
-            counted = self.machine.statistics()
-            self._harm.judge(
-                HarmCounts(
-                    counted.useful_count + counted.late_count,
-                    counted.wasted_count,
-                    counted.prefetched_asked_count,
-                    counted.prefetched_missed_count,
-                    counted.holdout_asked_count,
-                    counted.holdout_missed_count,
-                ),
-                now_s,
-            )
-        if hints is not None:
-            for _ in range(min(self._settings.sweep_count, len(self._hinted))):
-                key_hash, _unused = self._hinted.popitem(last=False)
-                self.write_hint(hints, key_hash, now)
-
-    def statistics(self, now_s: float) -> RegionPrediction:
-        """Return what was learned so far."""
-        learned = self._probability.statistics()
-        return RegionPrediction(
-            region=self.config.name,
-            accesses_count=self.accesses_count,
-            keys_count=learned.keys_count,
-            base_ratio=learned.base_ratio,
-            probability_error_ratio=learned.calibration_error_ratio,
-            prefetch_allowed=self.machine is not None and self._harm.allowed(now_s),
-            switched_off_reason=self._harm.reason,
-            switched_off_count=self._harm.switched_off_count,
-            prefetch=self.machine.statistics() if self.machine is not None else None,
-        )
-
-
-class StreamLearner:
-    """What follows what in one service's accesses to one region."""
-
-    def __init__(self, region: str, service: str, settings: LearningSettings) -> None:
-        self.region = region
-        self.service = service
-        self._seed = hint_seed(region)
-        self._prefix = service_prefix(service.encode())
-        self.numbers = KeyNumbers(keys_max=settings.keys_max)
-        self.predictor = Predictor(contexts_max=settings.contexts_max, clients_max=settings.clients_max)
-        self._settings = settings
-        self._accesses_count = 0
-
-    def observe(self, client: int, stored: bytes) -> None:
-        """Learn that `client` asked for the key under the store key `stored`."""
-        # Of a key too long for the store only the digest is known: it can be followed, not loaded.
-        _, key = split_store_key(stored)
-        if not key:
-            return
-        number = self.numbers.number_of(key.decode("utf-8", "surrogateescape"))
-        self.predictor.observe(client, number)
-        self._accesses_count += 1
-        if self._accesses_count < self._settings.rank_first or self._accesses_count % self._settings.rank_every == 0:
-            # Asked for, so that the next access teaches the ranker; the answer is not needed.
-            self.predictor.ranking(client)
-
-    def roll(self, client: int, steps: int, floor_ratio: float) -> dict[bytes, Candidate]:
-        """Return what `client` will ask for, by key; only keys that a loader can be asked for as text."""
-        found: dict[bytes, Candidate] = {}
-        for rolled in self.predictor.roll(client, steps, floor_ratio):
-            text = self.numbers.text_of(rolled.key)
-            if not text:
-                continue
-            try:
-                key = text.encode()
-            except UnicodeEncodeError:
-                continue
-            found[key] = Candidate(
-                hint_hash(store_key(key, self._prefix), self._seed), rolled.probability, rolled.step
-            )
-        return found
-
-
 class AccessLearning:
     """All regions and streams of one cluster on one node."""
 
     def __init__(
-        self, config: ClusterConfig, hints: HintWriter | None, now_s: float, settings: LearningSettings | None = None
+        self,
+        config: ClusterConfig,
+        hints: HintWriter | None,
+        now_s: float,
+        settings: LearningSettings | None = None,
+        link: NetworkLink | None = None,
     ) -> None:
         self._settings = settings or LearningSettings()
+        self._link = link
         self._hints = hints
         self._chain_steps = config.prediction.chain_steps
         self._regions = {
@@ -244,12 +61,9 @@ class AccessLearning:
         self.ignored_batches_count = 0
 
     def learn(
-        self, batch: Accesses, now: Instant, is_resident: Callable[[str, str, bytes], bool] | None = None
+        self, batch: Accesses, now: Instant, is_resident: IsResident | None = None
     ) -> tuple[Wanted, ...]:
-        """Learn from a batch and return what to load now, nearest first.
-
-        `is_resident(region, service, key)` says what is stored already and need not be loaded.
-        """
+        """Learn from a batch and return what to load now, nearest first."""
         region = self._regions.get(batch.region)
         if region is None or len(batch.hits) != len(batch.keys) or not batch.keys:
             self.ignored_batches_count += 1
@@ -279,11 +93,45 @@ class AccessLearning:
         if region.machine is None or age_s > self._settings.stale_s:
             return ()
         found = stream.roll(batch.client, self._chain_steps, region.machine.threshold_ratio)
+        if self._link is not None:
+            found = self._left_to_tables(stream, batch.client, found)
+        return self._offer(stream, found, now_s, is_resident)
+
+    def answered(self, question: Question, now: Instant, is_resident: IsResident | None = None) -> tuple[Wanted, ...]:
+        """Return what to load after a question came back, answered or not; nothing when the client moved on."""
+        region = self._regions.get(question.region)
+        stream = self._streams.get((question.region, question.service))
+        if question.truth is not None or region is None or region.machine is None or stream is None:
+            return ()
+        found = question.doubtful
+        if question.answer is not None and self._link is not None:
+            if not self._link.leads(question.region, question.service):
+                return ()
+            found = stream.answered(question, region.machine.threshold_ratio)
+        return self._offer(stream, found, now.boot_ns / 1e9, is_resident)
+
+    def _left_to_tables(
+        self, stream: StreamLearner, client: int, found: dict[bytes, Candidate]
+    ) -> dict[bytes, Candidate]:
+        """Ask the network; what the tables doubt of the next key is its to decide while it is in charge."""
+        assert self._link is not None
+        question = stream.ask(client)
+        if question is None or not self._link.leads(stream.region, stream.service):
+            return found
+        # The sure and the far ones go at once: an answer takes longer than most of them have.
+        question.doubtful = {
+            key: each for key, each in found.items() if each.step == 1 and each.probability < SURE_RATIO
+        }
+        return {key: each for key, each in found.items() if key not in question.doubtful}
+
+    def _offer(
+        self, stream: StreamLearner, found: dict[bytes, Candidate], now_s: float, is_resident: IsResident | None
+    ) -> tuple[Wanted, ...]:
         if is_resident is not None:
-            found = {key: each for key, each in found.items() if not is_resident(batch.region, service, key)}
+            found = {key: each for key, each in found.items() if not is_resident(stream.region, stream.service, key)}
         keys = {candidate.key: key for key, candidate in found.items()}
-        chosen = region.offer(found.values(), now_s)
-        return tuple(Wanted(batch.region, service, keys[candidate.key], candidate) for candidate in chosen)
+        chosen = self._regions[stream.region].offer(found.values(), now_s)
+        return tuple(Wanted(stream.region, stream.service, keys[each.key], each) for each in chosen)
 
     def loaded(self, wanted: Wanted, took_s: float, now_s: float) -> None:
         """Note that a wanted key was loaded and stored; `took_s` is what its origin took."""
@@ -323,7 +171,7 @@ class AccessLearning:
     def _stream(self, region: str, service: str) -> StreamLearner:
         stream = self._streams.get((region, service))
         if stream is None:
-            stream = self._streams[region, service] = StreamLearner(region, service, self._settings)
+            stream = self._streams[region, service] = StreamLearner(region, service, self._settings, self._link)
             if len(self._streams) > self._settings.streams_max:
                 self._streams.popitem(last=False)
         self._streams.move_to_end((region, service))

@@ -19,9 +19,12 @@ from typing import Any, Final
 import ray
 import structlog
 
-from daycache_ray.actors.access_learning import AccessLearning, RegionPrediction, Wanted
+from daycache_ray.actors.access_learning import AccessLearning, Wanted
 from daycache_ray.actors.ahead_loads import AheadLoads
 from daycache_ray.actors.clocks import read_clocks
+from daycache_ray.actors.network_calls import NetworkCalls
+from daycache_ray.actors.network_link import NetworkLink, NetworkStatistics, Question
+from daycache_ray.actors.region_learning import RegionPrediction
 from daycache_ray.client.map_watch import MapWatch
 from daycache_ray.client.router import Router
 from daycache_ray.protocol.prefetch import Receipt
@@ -52,7 +55,10 @@ class PrefetcherAddress:
 
 @dataclass(frozen=True, slots=True)
 class PrefetcherStatistics:
-    """Counts since the start; `busy_us_per_access` is this process's time for learning and predicting."""
+    """Counts since the start; `busy_us_per_access` is this process's time for learning and predicting.
+
+    `network` is None where the configuration has none.
+    """
 
     pid: int
     node_id: str
@@ -64,6 +70,7 @@ class PrefetcherStatistics:
     failures_count: int
     protocol_errors_count: int
     regions: tuple[RegionPrediction, ...]
+    network: NetworkStatistics | None
 
 
 class Prefetcher:
@@ -81,6 +88,7 @@ class Prefetcher:
         self._hints: HintWriter | None = None
         self._learning: AccessLearning | None = None
         self._loads: AheadLoads | None = None
+        self._link: NetworkLink | None = None
         self._watch: MapWatch | None = None
         self._address: PrefetcherAddress | None = None
         self._accesses_count = 0
@@ -114,7 +122,11 @@ class Prefetcher:
             self._watch = MapWatch(self._cluster_name, Router(cluster_map, self._node_id))
             self._watch.start()
         self._loads = AheadLoads(self._watch)
-        self._learning = AccessLearning(self._config, self._hints, read_clocks().boot_ns / 1e9)
+        if self._config.prediction.network:
+            calls = NetworkCalls(self._cluster_name)
+            self._link = NetworkLink(self._config.prediction, calls.ask, self._answered, calls.ship)
+            self._spawn(self._link.run())
+        self._learning = AccessLearning(self._config, self._hints, read_clocks().boot_ns / 1e9, link=self._link)
         host: str = ray.util.get_node_ip_address()
         server = SocketServer(self, cluster=self._cluster_name, token=cluster_map.token)
         await server.listen(path, host)
@@ -138,10 +150,9 @@ class Prefetcher:
         self._closed.set()
 
     async def statistics(self) -> PrefetcherStatistics:
-        """Return what was learned, loaded and gained so far."""
-        assert self._learning is not None
-        assert self._server is not None
-        assert self._hints is not None
+        """Return what was learned, loaded and gained so far; raises UnavailableError before it listens."""
+        if self._learning is None or self._server is None or self._hints is None:
+            raise UnavailableError("the prefetcher does not listen yet: ask again in a moment")
         return PrefetcherStatistics(
             pid=os.getpid(),
             node_id=self._node_id,
@@ -153,6 +164,7 @@ class Prefetcher:
             failures_count=self._server.failures_count,
             protocol_errors_count=self._server.protocol_errors_count,
             regions=self._learning.statistics(read_clocks().boot_ns / 1e9),
+            network=self._link.statistics() if self._link is not None else None,
         )
 
     async def receipts(self, region: str) -> tuple[Receipt, ...]:
@@ -184,6 +196,11 @@ class Prefetcher:
         self._accesses_count += len(batch.keys)
         self._busy_s += (read_clocks().boot_ns - now.boot_ns) / 1e9
         self._load(wanted)
+
+    def _answered(self, question: Question) -> None:
+        assert self._learning is not None
+        assert self._loads is not None
+        self._load(self._learning.answered(question, read_clocks(), self._loads.is_resident))
 
     def _load(self, wanted: tuple[Wanted, ...]) -> None:
         assert self._loads is not None

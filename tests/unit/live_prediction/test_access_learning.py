@@ -2,7 +2,8 @@
 
 import pytest
 
-from daycache_ray.actors.access_learning import AccessLearning, LearningSettings
+from daycache_ray.actors.access_learning import AccessLearning
+from daycache_ray.actors.region_learning import LearningSettings
 from daycache_ray.storage.hint_table import HintReader, HintWriter, hint_hash, hint_seed
 from daycache_ray.structures.store_keys import service_prefix, store_key
 from daycache_ray.words.config import ClusterConfig, PredictionConfig, RegionConfig
