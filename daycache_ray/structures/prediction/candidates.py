@@ -24,24 +24,29 @@ from daycache_ray.structures.prediction.layout import (
     TABLES,
     TOPS_AT,
     TRANSFER_AT,
+    WIDTHS,
 )
 from daycache_ray.structures.prediction.recency import Recency
 from daycache_ray.structures.prediction.successor_tables import TOTAL_MAX, Row, SuccessorTable
 
 CANDIDATES_MAX: Final = 32
+_TABLE_CANDIDATES_MAX: Final = 28
+"""The rest of the places are for what the tables cannot name."""
 _SPAN: Final = TOTAL_MAX + 1
 _KEY_MAX: Final = (1 << 64) - 1
 _TRANSFER_BIT: Final = 1 << len(TABLES)
 
 Nominated = dict[int, list[int]]
-"""Candidate key -> the numbers of its evidence, see `layout`."""
+"""Candidate key -> the numbers of its evidence, see `layout`. While nominating, the first number is not
+evidence yet: its low byte has a bit for each table that has the candidate on top, the next one for each whose
+newest successor it is."""
 
 
 class Candidates:
     """The tables of one service and what they nominate."""
 
     def __init__(self, *, contexts_max: int) -> None:
-        self._tables = tuple(SuccessorTable(contexts_max=contexts_max) for _ in TABLES)
+        self._tables = tuple(SuccessorTable(contexts_max=contexts_max, successors_max=width) for width in WIDTHS)
         self._key_types = SuccessorTable(contexts_max=contexts_max, successors_max=4)
         self._type_types = SuccessorTable(contexts_max=max(2, contexts_max // 16), successors_max=4)
         self._transfer = FieldTransfer(pairs_max=max(2, contexts_max // 16))
@@ -71,8 +76,11 @@ class Candidates:
         """Count an access of `key`, whoever asked."""
         self._recency.learn(key)
 
-    def nominate(self, history: History) -> tuple[Nominated, list[int]]:
-        """Return the candidates with their evidence, and the evidence for "none of them"."""
+    def nominate(self, history: History, rare_ratio: float = 0.0) -> tuple[Nominated, list[int]]:
+        """Return the candidates with their evidence, and the evidence for "none of them".
+
+        Successors with less than `rare_ratio` of their context's visits are passed over, to save time.
+        """
         tables, key = self._tables, history.key
         rows: tuple[tuple[Row | None, int], ...] = (
             (tables[0].row(history.order3), 0),
@@ -87,69 +95,88 @@ class Candidates:
         at = known * SET_SIZE
         none = [at + SET_SIZE - 1]
         found: Nominated = {}
-        tops: dict[int, int] = {}
-        newest: dict[int, int] = {}
         bit, base, none_base = 1, at, at + NONE_AT
         for row, anchor in rows:
             if row is None:
                 none.append(none_base + BUCKETS)
             else:
-                offset = row[0] * _SPAN
-                none.append(none_base + BUCKET_OF[offset + row[3]])
-                first = row[2] + anchor
-                tops[first] = tops.get(first, 0) | bit
-                last = row[1] + anchor
-                newest[last] = newest.get(last, 0) | bit
-                for place in range(2, len(row), 2):
-                    name = row[place] + anchor
-                    evidence = base + BUCKET_OF[offset + row[place + 1]]
-                    if name in found:
-                        found[name].append(evidence)
-                    elif len(found) < CANDIDATES_MAX - 2 and 0 <= name <= _KEY_MAX:
-                        found[name] = [evidence]
+                none.append(none_base + _add_row(found, row, anchor, bit, base, rare_ratio))
             bit <<= 1
             base += BUCKETS
             none_base += BUCKETS + 1
-        self._nominate_transferred(history, found, tops, at)
-        self._nominate_steps(history, found, at)
-        recency = self._recency.bucket
-        for name, evidence_list in found.items():
-            evidence_list.append(at + RECENCY_AT + recency(name))
-            if name in tops:
-                evidence_list.append(at + TOPS_AT + tops[name])
-            if name in newest:
-                evidence_list.append(at + NEWEST_AT + newest[name])
-        if key in found:
-            found[key].append(at + REPEAT_AT)
+        self._nominate_transferred(history, found, at)
+        _nominate_steps(history, found, at)
+        self._finish(history, found, at)
+        return found, none
+
+    def _finish(self, history: History, found: Nominated, at: int) -> None:
+        """Turn the marks in front into evidence, and add what is known of each candidate by itself."""
+        bucket, recency_at, tops_at, newest_at = self._recency.bucket, at + RECENCY_AT, at + TOPS_AT, at + NEWEST_AT
+        for name, evidence in found.items():
+            marks = evidence[0]
+            evidence[0] = tops_at + (marks & 0xFF)
+            if marks > 0xFF:
+                evidence.append(newest_at + (marks >> 8))
+            evidence.append(recency_at + bucket(name))
+        if history.key in found:
+            found[history.key].append(at + REPEAT_AT)
         for place, name in enumerate(history.earlier):
             if name in found:
                 found[name].append(at + REPEAT_AT + place + 1)
-        return found, none
 
-    def _nominate_transferred(self, history: History, found: Nominated, tops: dict[int, int], at: int) -> None:
+    def _nominate_transferred(self, history: History, found: Nominated, at: int) -> None:
         row = self._key_types.row(history.key) or self._type_types.row(history.type)
         if row is None:
             return
-        for place in range(2, min(len(row), 10), 2):
+        for place in range(2, len(row), 2):
             known = self._transfer.difference(history.type, row[place])
             if known is None:
                 continue
-            name = history.key + known[0]
             held = int(known[1] * 7.99)
-            evidence = at + TRANSFER_AT + held * 4 + (place - 2 >> 1)
-            if name in found:
-                found[name].append(evidence)
-            elif len(found) < CANDIDATES_MAX and 0 <= name <= _KEY_MAX:
-                found[name] = [evidence]
-            if place == 2 and held >= 4:
-                tops[name] = tops.get(name, 0) | _TRANSFER_BIT
+            mark = _TRANSFER_BIT if place == 2 and held >= 4 else 0
+            _add(found, history.key + known[0], mark, at + TRANSFER_AT + held * 4 + (place - 2 >> 1))
 
-    def _nominate_steps(self, history: History, found: Nominated, at: int) -> None:
-        key = history.key
-        steps = ((history.delta, STRIDE_AT + min(history.repeats, 7)), (1, NEXT_AT))
-        for step, evidence in steps:
-            name = key + step
-            if name in found:
-                found[name].append(at + evidence)
-            elif step and len(found) < CANDIDATES_MAX and 0 <= name <= _KEY_MAX:
-                found[name] = [at + evidence]
+
+def _nominate_steps(history: History, found: Nominated, at: int) -> None:
+    key = history.key
+    if history.delta:
+        _add(found, key + history.delta, 0, at + STRIDE_AT + min(history.repeats, 7))
+    _add(found, key + 1, 0, at + NEXT_AT)
+
+
+def _add(found: Nominated, name: int, marks: int, number: int) -> None:
+    evidence = found.get(name)
+    if evidence is not None:
+        evidence[0] |= marks
+        evidence.append(number)
+    elif len(found) < CANDIDATES_MAX and 0 <= name <= _KEY_MAX:
+        found[name] = [marks, number]
+
+
+def _add_row(found: Nominated, row: Row, anchor: int, bit: int, base: int, rare_ratio: float) -> int:
+    """Nominate a table's successors and return the bucket of the first. The hot loop: written for speed."""
+    held = found.get
+    total, newest = row[0], row[1]
+    offset = total * _SPAN
+    rare = total * rare_ratio
+    first_bucket = -1
+    for place in range(2, len(row), 2):
+        count = row[place + 1]
+        if count < rare:
+            break
+        bucket = BUCKET_OF[offset + count]
+        marks = 0
+        if first_bucket < 0:
+            first_bucket = bucket
+            marks = bit
+        if row[place] == newest:
+            marks |= bit << 8
+        name = row[place] + anchor
+        evidence = held(name)
+        if evidence is not None:
+            if marks:
+                evidence[0] |= marks
+            evidence.append(base + bucket)
+        elif len(found) < _TABLE_CANDIDATES_MAX and 0 <= name <= _KEY_MAX:
+            found[name] = [marks, base + bucket]
+    return first_bucket if first_bucket >= 0 else BUCKET_OF[offset + row[3]]

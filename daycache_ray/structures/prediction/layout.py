@@ -12,6 +12,8 @@ from typing import Final
 from daycache_ray.structures.prediction.successor_tables import TOTAL_MAX
 
 TABLES: Final = ("order3", "order2", "order1", "private1", "types3", "delta2", "delta1")
+WIDTHS: Final = (8, 8, 8, 6, 4, 4, 4)
+"""Successors that each table keeps per context."""
 PRIORS: Final = (1.0, 1.0, 0.5, 0.3, 0.2, 0.2, 0.1)
 """How far a table is believed before its weights are learned."""
 

@@ -9,17 +9,21 @@ The composing file of this folder: everything else in it stands alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from daycache_ray.structures.prediction.calibration import Calibration
-from daycache_ray.structures.prediction.candidates import Candidates, Nominated
+from daycache_ray.structures.prediction.candidates import CANDIDATES_MAX, Candidates, Nominated
 from daycache_ray.structures.prediction.chain import RolledKey, roll_chain
 from daycache_ray.structures.prediction.history import History, client_salt
 from daycache_ray.structures.prediction.key_numbers import TYPE_SHIFT
 from daycache_ray.structures.prediction.layout import first_weights
 from daycache_ray.structures.prediction.ranker import SoftmaxRanker
 
-_NAMED_FLOOR = 0.02
+_PROBABILITY: Final = itemgetter(1)
+_RARE_RATIO: Final = 0.4
+"""Successors with a smaller share of their context are passed over on the way ahead, not for the next access."""
+_NAMED_FLOOR: Final = 0.02
 """Keys less likely than this are not carried along a chain."""
 
 
@@ -31,6 +35,16 @@ class Ranking(NamedTuple):
     probabilities: list[float]
 
 
+class _Step:
+    """What was said of one place on the way ahead, and the place after its likeliest key."""
+
+    __slots__ = ("after", "named")
+
+    def __init__(self, named: list[tuple[int, float]]) -> None:
+        self.named = named
+        self.after: History | None = None
+
+
 class _Stream:
     """One client: where it is, what was said of its next key, and what the last chain was made of."""
 
@@ -39,7 +53,7 @@ class _Stream:
     def __init__(self, history: History) -> None:
         self.history = history
         self.ranking: Ranking | None = None
-        self.steps: dict[int, list[tuple[int, float]]] = {}
+        self.steps: dict[int, _Step] = {}
 
 
 class Predictor:
@@ -101,8 +115,7 @@ class Predictor:
         ranking = self.ranking(client)
         if ranking is None:
             return []
-        named = self._named(ranking)
-        return named[:count]
+        return self._named(ranking, count, 0.0)
 
     def ranking(self, client: int) -> Ranking | None:
         """Return the whole prediction for the client's next key; None for a client that is not known."""
@@ -122,34 +135,40 @@ class Predictor:
         if ranking is None:
             return []
         stream = self._streams[client]
-        known, used = stream.steps, {}
-        here = stream.history
+        known = stream.steps
+        used: dict[int, _Step] = {}
 
         def ranked(place: History) -> list[tuple[int, float]]:
-            if place is here:
-                return self._named(ranking)
-            named = known.get(place.order3)
-            if named is None:
-                named = [pair for pair in self._named(self._rank(place)) if pair[1] >= _NAMED_FLOOR]
-            used[place.order3] = named
-            return named
+            if place is stream.history:
+                return self._named(ranking, CANDIDATES_MAX, _NAMED_FLOOR)
+            step = known.get(place.order3)
+            if step is None:
+                step = _Step(self._named(self._rank(place, _RARE_RATIO), CANDIDATES_MAX, _NAMED_FLOOR))
+            used[place.order3] = step
+            return step.named
 
         def follow(place: History, key: int) -> History:
-            return place.after(key, key >> self._shift)
+            step = used.get(place.order3)
+            if step is None:
+                return place.after(key, key >> self._shift)
+            if step.after is None:
+                step.after = place.after(key, key >> self._shift)
+            return step.after
 
-        chain = roll_chain(here, ranked, follow, steps=steps, floor_ratio=floor_ratio)
+        chain = roll_chain(stream.history, ranked, follow, steps=steps, floor_ratio=floor_ratio)
         stream.steps = used
         return chain
 
-    def _rank(self, history: History) -> Ranking:
-        found, none = self._candidates.nominate(history)
+    def _rank(self, history: History, rare_ratio: float = 0.0) -> Ranking:
+        found, none = self._candidates.nominate(history, rare_ratio)
         return Ranking(found, none, self._ranker.rank(found.values(), none))
 
-    def _named(self, ranking: Ranking) -> list[tuple[int, float]]:
+    def _named(self, ranking: Ranking, count: int, floor_ratio: float) -> list[tuple[int, float]]:
+        named = [pair for pair in zip(ranking.found, ranking.probabilities, strict=True) if pair[1] >= floor_ratio]
+        if len(named) > 1:
+            named.sort(key=_PROBABILITY, reverse=True)
         corrected = self._calibration.corrected
-        named = [(key, corrected(said)) for key, said in zip(ranking.found, ranking.probabilities, strict=True)]
-        named.sort(key=_probability, reverse=True)
-        return named
+        return [(key, corrected(said)) for key, said in named[:count]]
 
     def _learn(self, ranking: Ranking, key: int) -> None:
         found, none, said = ranking
@@ -158,7 +177,3 @@ class Predictor:
             if probability > 0.05:
                 self._calibration.learn(probability, place == truth)
         self._ranker.learn(said, found.values(), none, truth)
-
-
-def _probability(pair: tuple[int, float]) -> float:
-    return pair[1]

@@ -1,0 +1,34 @@
+"""How often the next key was the first, or among the first 5 or 10, that a predictor named.
+
+Counted in the second half of the one pass, each prediction made before its key was learned. A key that
+was not named is no hit; equals keep the order in which they were named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass
+class Accuracy:
+    """Counts of predictions and of those that held."""
+
+    predictions: int = 0
+    first: int = 0
+    among5: int = 0
+    among10: int = 0
+
+    def count(self, named: Sequence[int], key: int) -> None:
+        """Count one prediction: at most ten keys, best first."""
+        self.predictions += 1
+        if key in named:
+            place = named.index(key)
+            self.first += place < 1
+            self.among5 += place < 5
+            self.among10 += place < 10
+
+    def ratios(self) -> tuple[float, float, float]:
+        """Return top-1, top-5 and top-10."""
+        whole = max(self.predictions, 1)
+        return self.first / whole, self.among5 / whole, self.among10 / whole
