@@ -115,10 +115,16 @@ class CallerPool:
         per_s = sum(len(times) / wall_s for times, wall_s in answers)
         return summarise(taken.tolist(), len(taken) / per_s)
 
+    def close(self) -> None:
+        """Close the clients; the processes stay."""
+        import ray
+
+        ray.wait([actor.close.remote() for actor in self.actors], num_returns=len(self.actors), timeout=10)
+
     def stop(self) -> None:
         """Close the clients and end the processes."""
         import ray
 
-        ray.wait([actor.close.remote() for actor in self.actors], num_returns=len(self.actors), timeout=10)
+        self.close()
         for actor in self.actors:
             ray.kill(actor)

@@ -8,8 +8,9 @@ from typing import Any
 from bench.day_origin import DayOrigin, loader_for
 from bench.live_view import PrefetchCounts
 
-MEMORY_BYTES = {"market_data": 3 << 20, "trading_positions": 32 << 20, "analysis_results": 1 << 20}
-"""Small on purpose where values can be had again: the day's do not fit, so that eviction happens."""
+REPLICAS = {"market_data": 1, "trading_positions": 2, "analysis_results": 1}
+POSITIONS_BYTES = 32 << 20
+"""Enough for all: what is evicted of the others can be loaded again, and tests of loss need every key."""
 ASK_DEADLINE_S = 1.0
 
 
@@ -18,26 +19,33 @@ def day_config(
     origin: DayOrigin,
     latency_us: Mapping[str, int],
     *,
+    memory_bytes: int,
     prefetch: bool,
     network: bool,
 ) -> Any:
     """Return the configuration of a cluster for a day; without `prefetch` nothing is learned at all.
 
-    market_data and analysis_results are EVENTUAL, trading_positions STRONG; each has two replicas.
+    market_data (of `memory_bytes`) and analysis_results (1 MiB) are EVENTUAL and too small for the day,
+    so that eviction happens; trading_positions is STRONG, with two replicas and room for everything.
     """
     import daycache_ray as daycache
 
+    budgets = {
+        "market_data": memory_bytes,
+        "trading_positions": POSITIONS_BYTES,
+        "analysis_results": 1 << 20,
+    }
     regions = [
         daycache.RegionConfig(
             name=region,
             level="strong" if region == "trading_positions" else "eventual",
-            replicas=2,
-            memory_bytes=memory_bytes,
+            replicas=REPLICAS[region],
+            memory_bytes=budget_bytes,
             loader=loader_for(origin, region, latency_us) if region in origin.tables else None,
             prefetch=prefetch and region in origin.tables,
             shared_between_services=True,
         )
-        for region, memory_bytes in MEMORY_BYTES.items()
+        for region, budget_bytes in budgets.items()
     ]
     return daycache.ClusterConfig(
         name=name,
@@ -111,5 +119,10 @@ def counts_of(statistics: Any) -> PrefetchCounts:
         asked=total("prefetched_asked_count"),
         missed=total("prefetched_missed_count"),
         saved_s=sum(region.saved_s for region in regions),
-        network="off" if statistics.network is None else str(statistics.network),
+        network=_network(getattr(statistics, "network", None)),
     )
+
+
+def _network(statistics: Any) -> str:
+    """Return a word about the network behind Serve: whether it runs and how often it was asked."""
+    return "off" if statistics is None else str(statistics)

@@ -132,7 +132,8 @@ def closing(result: DemoResult, day: str, origin: str, described: dict[str, Any]
         f"learned during the replay and from nothing else. A wait is the time of one get_or_load call in its client, "
         f"by perf_counter. Of {len(ahead.took_us):,} calls {ahead.prompt_ratio:.1%} took less than 1 ms, without "
         f"prefetching {plain.prompt_ratio:.1%} of {len(plain.took_us):,}; all calls together waited "
-        f"{ahead.took_us.sum() / 1e6:.1f} s against {plain.took_us.sum() / 1e6:.1f} s, {faster:.2f} times less. "
+        f"{ahead.took_us.sum() / 1e6:.1f} s with and {plain.took_us.sum() / 1e6:.1f} s without prefetching: "
+        f"{faster:.2f} s without for each second with. "
         f"The values are rows of {origin}; the latency of the origin is simulated (a sleep by kind of key before the "
         f"query), so the seconds saved say what a slow origin would cost, and the ratio is what carries over. "
         f"The prefetcher's own receipts: {counts.useful:,} of {ended:,} loads were there when asked for, "
@@ -149,4 +150,4 @@ def closing(result: DemoResult, day: str, origin: str, described: dict[str, Any]
     )
 
 
-PROCESSES_TEXT = "four client processes"
+PROCESSES_TEXT = "three client processes"

@@ -136,7 +136,11 @@ class ReplayProcess(CallerProcess):
         self._recent: deque[float] = deque(maxlen=RECENT_COUNT)
 
     def connect(self, cluster: str, accesses: Sequence[Access]) -> int:
-        """Connect each client of `accesses` under its service; return how many there are."""
+        """Connect each client of `accesses` under its service; return how many there are.
+
+        Each asks for a key that is nowhere, so that what is done once (imports, connections of the
+        cache and of the database) is done before the bell.
+        """
         import daycache_ray as daycache
 
         of_clients: dict[int, list[Access]] = defaultdict(list)
@@ -145,6 +149,8 @@ class ReplayProcess(CallerProcess):
         self._runs = [_ClientRun(client, of[0].service, of) for client, of in of_clients.items()]
         for run in self._runs:
             run.cache = daycache.connect(cluster, service=run.service)
+            for name in {access.region for access in run.accesses}:
+                run.cache.region(name).get_or_load(f"warm-up:{run.client}")
         return len(self._runs)
 
     def replay(self, start_at_s: float) -> tuple[Waits, dict[str, Any]]:

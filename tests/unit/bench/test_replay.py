@@ -107,7 +107,7 @@ def test_the_closing_paragraph_has_the_figures_and_how_they_were_taken():
     text = closing(result, "a day.", "SQLite", described)
     for part in (
         "75.0% took less than 1 ms",
-        "1.90 times less",
+        "1.90 s without for each second with",
         "simulated",
         "6 of 9 loads",
         "55, 80 ms",
