@@ -57,6 +57,9 @@ SLACK_RATIO: Final = 0.02
 FREE_BYTES_MIN: Final = 16 * 1024 * 1024
 """Shared memory that stays free on the node whatever the regions' budgets say: beyond it is SIGBUS."""
 
+UNCHECKED_BYTES_MAX: Final = 1024 * 1024
+"""What is written before the node's free memory is looked at again; other shards write as much meanwhile."""
+
 EVICT_COUNT_MAX: Final = 4_096
 
 
@@ -87,6 +90,7 @@ class RequestDesk:
         self._evicts = evicts
         self._tokens = count(1)
         self._waiting: dict[int, tuple[Caller, int, Any]] = {}
+        self._unchecked_bytes = UNCHECKED_BYTES_MAX
         self.writes_count = 0
         self.reads_count = 0
         self.loads_count = 0
@@ -95,11 +99,10 @@ class RequestDesk:
 
     def take(self, caller: Caller, request: Request, connection: int) -> None:
         """Take a request; raises the typed error that is its answer where it cannot be."""
-        if not isinstance(request, (Hello, Accesses)):
-            if ShardId(request.region, request.shard) != self._shard:
-                raise InvalidArgumentError(
-                    f"this is {self._shard}, not {request.region}/{request.shard}: fetch the map"
-                )
+        if not isinstance(request, (Hello, Accesses)) and ShardId(request.region, request.shard) != self._shard:
+            raise InvalidArgumentError(
+                f"this is {self._shard}, not {request.region}/{request.shard}: fetch the map"
+            )
         kind = type(request)
         if kind is Read:
             self._read(caller, request)  # type: ignore[arg-type]
@@ -224,13 +227,19 @@ class RequestDesk:
         excess = store.used_bytes + needed - limit
         if excess > 0:
             self._evict(excess + int(store.limit_bytes * SLACK_RATIO), needed)
-        disk = os.statvfs(store.directory)
-        if disk.f_bavail * disk.f_frsize < needed + FREE_BYTES_MIN:
-            free = disk.f_bavail * disk.f_frsize
+        self._unchecked_bytes += needed
+        if self._unchecked_bytes > UNCHECKED_BYTES_MAX:
+            self._check_node(needed)
+
+    def _check_node(self, needed: int) -> None:
+        disk = os.statvfs(self._store.directory)
+        free = disk.f_bavail * disk.f_frsize
+        if free < needed + FREE_BYTES_MIN:
             raise StoreFullError(
                 f"the node's shared memory has {free} bytes left, too few for {needed} more: make it larger "
                 "(docker run --shm-size, mount -o remount,size=…) or lower the regions' memory_bytes"
             )
+        self._unchecked_bytes = 0
 
     def _evict(self, excess: int, needed: int) -> None:
         if not self._evicts:
