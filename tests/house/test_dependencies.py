@@ -20,8 +20,8 @@ DISTRIBUTION_OF = {"yaml": "PyYAML", "sqlalchemy": "SQLAlchemy", "pydantic_setti
 COMES_WITH = {"pydantic_core": "pydantic", "starlette": "fastapi", "click": "typer"}
 """Modules that another declared distribution brings and means to be imported."""
 
-RUN_BY_NAME = {"build", "mypy", "pytest-asyncio", "ruff", "types-PyYAML"}
-"""Development tools that nothing imports."""
+RUN_BY_NAME = {"build", "mypy", "psycopg", "pytest-asyncio", "ruff", "types-PyYAML"}
+"""Development tools that nothing imports; SQLAlchemy takes psycopg by the URL of a database."""
 
 
 def _project() -> dict[str, Any]:
