@@ -31,6 +31,7 @@ class CacheOrchestrator:
         self._cache = cache
         self._services: dict[str, Any] = {cache.service_name: cache}
         self._connecting = threading.Lock()
+        self._pending: dict[str, asyncio.Future[AsyncCache]] = {}
 
     def __repr__(self) -> str:
         return f"<CacheOrchestrator of {self._cache!r}, services {', '.join(sorted(self._services))}>"
@@ -101,10 +102,20 @@ class CacheOrchestrator:
         known: Any = self._services.get(name)
         if known is None:
             if isinstance(self._cache, AsyncCache):
-                known = self._services.setdefault(name, await self._cache.service(name))
+                known = await self._connect_async(self._cache, name)
             else:
                 known = await asyncio.to_thread(self._connect, self._cache, name)
         return known.region(region)
+
+    async def _connect_async(self, cache: AsyncCache, name: str) -> AsyncCache:
+        # All who come while a service is being connected wait for the same connection.
+        connecting = self._pending.get(name)
+        if connecting is None:
+            connecting = self._pending[name] = asyncio.ensure_future(cache.service(name))
+            connecting.add_done_callback(lambda _: self._pending.pop(name, None))
+        connected = await asyncio.shield(connecting)
+        self._services[name] = connected
+        return connected
 
     def _connect(self, cache: Cache, name: str) -> Cache:
         with self._connecting:

@@ -153,12 +153,17 @@ async def test_over_an_async_cache_calls_are_awaited() -> None:
             return AsyncCalls(self._service, str(name), self.log)
 
         async def service(self, name: str) -> FakeAsyncCache:
+            opened.append(name)
+            await asyncio.sleep(0)
             return FakeAsyncCache(name, self.log)
 
     log: list[Any] = []
+    opened: list[str] = []
     orchestrator = CacheOrchestrator(FakeAsyncCache("default", log))
-    assert await orchestrator.set("a", 1, "orders", service_name="hft-service") == Version(1, 2)
-    assert log == [("hft-service", "orders", "set", ("a", 1), None)]
+    calls = [orchestrator.set("a", 1, "orders", service_name="hft-service") for _ in range(100)]
+    assert await asyncio.gather(*calls) == [Version(1, 2)] * 100
+    assert log == [("hft-service", "orders", "set", ("a", 1), None)] * 100
+    assert opened == ["hft-service"]
 
 
 @pytest.mark.parametrize("region", ["orders", CacheRegion.ANALYSIS_RESULTS])
