@@ -17,7 +17,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,6 +29,9 @@ from bench.prediction_world import EVICTIONS, World
 from daycache_ray.structures.prediction.order_two import OrderTwo
 from daycache_ray.structures.prediction.predictor import Predictor
 from daycache_ray.structures.prediction.threshold import ThresholdController
+
+if TYPE_CHECKING:
+    from bench.prediction_network import NetworkTrial
 
 CHAIN_STEPS = 8
 CONTEXTS_MAX = 1 << 17
@@ -47,6 +50,7 @@ class Run:
     accuracy: Accuracy = field(default_factory=Accuracy)
     yardstick_accuracy: Accuracy = field(default_factory=Accuracy)
     cpu_ns: int = 0
+    trial: NetworkTrial | None = None
 
     def __post_init__(self) -> None:
         timed = self.trace.timed
@@ -75,6 +79,11 @@ class Run:
         predictor.observe(client, key)
         chain = predictor.roll(client, CHAIN_STEPS, self.threshold.threshold_ratio)
         self.cpu_ns += time.thread_time_ns() - begun_ns
+        if self.trial is not None:
+            self.trial.came((service, client), key)
+            ranking = predictor.ranking(client) if self.trial.wants(at) else None
+            if ranking is not None:
+                self.trial.ask((service, client), ranking, counts=2 * at >= len(trace.keys))
         for rolled in chain:
             self.ahead.prefetch(rolled.key, now_us, self._costs.get(rolled.key, self._usual_cost_us))
 
@@ -83,6 +92,7 @@ class Run:
         plain, ahead = self.plain.counts, self.ahead.counts
         top1, top5, top10 = self.accuracy.ratios()
         order2_top1, order2_top5, order2_top10 = self.yardstick_accuracy.ratios()
+        network = self.trial.figures() if self.trial is not None else {}
         return {
             "trace": self.trace.name,
             "requests": plain.requests,
@@ -107,6 +117,7 @@ class Run:
             "order2_top5": round(order2_top5, 4),
             "order2_top10": round(order2_top10, 4),
             "cpu_us_per_access": round(self.cpu_ns / 1e3 / max(plain.requests, 1), 2),
+            **network,
         }
 
 
@@ -135,6 +146,13 @@ def show(run: Run, console: Console, seconds: float) -> None:
         f"{figures['wasted_per_saved']:.3f} wasted per saved; threshold {run.threshold.threshold_ratio:.2f}"
     )
     console.print(f"{figures['cpu_us_per_access']:.1f} µs of CPU an access; {seconds:.1f} s in all")
+    if run.trial is not None:
+        console.print(
+            f"network, {figures['network_questions']:,} questions: top-1 tables {figures['top1_tables']:.4f}, network "
+            f"{figures['top1_network']:.4f}, mixture {figures['top1_mixture']:.4f}; surprise in nats "
+            f"{figures['nll_tables']:.4f}, {figures['nll_network']:.4f}, {figures['nll_mixture']:.4f}; "
+            f"{figures['network_cpu_us_per_question']:.0f} µs a question, off the request path"
+        )
     if not run.trace.timed:
         console.print("The trace has no times: prefetched loads arrive at once, which is the best case.")
 
@@ -169,6 +187,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--cache-ratio", type=float, default=0.01, help="capacity as a part of the distinct keys")
     parser.add_argument("--eviction", choices=sorted(EVICTIONS), default="lru")
     parser.add_argument("--type-shift", type=int, help="bit of the key at which its type begins; default: worked out")
+    parser.add_argument(
+        "--network", action=argparse.BooleanOptionalAction, default=True, help="compare a network on a sample too"
+    )
     parser.add_argument("--seed", type=int, default=0, help="for the network's first weights")
     given = parser.parse_args(argv)
     if not given.trace.is_file():
@@ -184,6 +205,10 @@ def main(argv: list[str] | None = None) -> None:
     trace = Trace.read(given.trace, requests_max=given.requests, type_shift=given.type_shift)
     capacity = max(2, round(trace.distinct_count * given.cache_ratio))
     run = Run(trace, capacity, given.eviction)
+    if given.network:
+        from bench.prediction_network import NetworkTrial  # torch takes seconds to import
+
+        run.trial = NetworkTrial(seed=given.seed, type_shift=trace.type_shift)
     console = Console()
     begun = time.perf_counter()
     perform(run, console)
