@@ -21,7 +21,7 @@ from daycache_ray.serve import http_documents as documents
 from daycache_ray.serve import http_problems
 from daycache_ray.serve.http_caches import CachePool
 from daycache_ray.serve.http_entries import add_entry_routes
-from daycache_ray.serve.http_requests import CacheOfService, Call
+from daycache_ray.serve.http_requests import CacheOfService, Call, call_of
 from daycache_ray.words.cluster_map import ClusterMap
 from daycache_ray.words.errors import ShardUnavailableError
 
@@ -69,8 +69,14 @@ def build_app(cluster_name: str) -> serve.Application:
     def build() -> FastAPI:
         return _connected_api(cluster_name)
 
-    door = serve.deployment(name="HttpApi", max_ongoing_requests=256)(serve.ingress(build)(_HttpApi))
-    application: serve.Application = door.bind()
+    deployment = serve.deployment(
+        name="HttpApi",
+        max_ongoing_requests=256,
+        ray_actor_options={"num_cpus": 0},
+        # It would cost more than a read, and keys may be secrets.
+        logging_config={"enable_access_log": False},
+    )
+    application: serve.Application = deployment(serve.ingress(build)(_HttpApi)).bind()
     return application
 
 
@@ -107,7 +113,7 @@ async def _awaited(answer: Any) -> Any:
 
 
 def _add_cluster_routes(api: FastAPI, cache_of: CacheOfService, get_map: Callable[[], Any]) -> None:
-    called = Depends(Call)
+    called = Depends(call_of)
 
     @api.get("/v1/statistics", tags=["cluster"], summary="Read the counters of every region", **documents.STATISTICS)
     async def get_statistics(call: Call = called) -> Response:

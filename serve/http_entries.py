@@ -26,6 +26,7 @@ from daycache_ray.serve.http_requests import (
     Ttl,
     TtlHeader,
     body_of,
+    call_of,
     key_of,
     ttl_of,
 )
@@ -42,7 +43,7 @@ from daycache_ray.words.limits import BATCH_OPERATIONS_MAX
 from daycache_ray.words.types import Entry, Version
 
 _PATH: Final = "/v1/regions/{region}/entries/{key:path}"
-_CALL: Final = Depends(Call)
+_CALL: Final = Depends(call_of)
 ATTEMPTS_MAX: Final = 8
 """How often `If-Match: *` follows a version that changes under it."""
 
