@@ -6,6 +6,7 @@ configured. Nothing is decided here: network_link takes what this raises as the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,12 +32,14 @@ class NetworkCalls:
             if self._predictor is None:
                 from ray import serve
 
-                self._predictor = serve.get_app_handle(predictor_application_name(self._cluster_name))
+                # It asks the controller and waits; the loop must not.
+                name = predictor_application_name(self._cluster_name)
+                self._predictor = await asyncio.to_thread(serve.get_app_handle, name)
             answer = await self._predictor.score.remote(arrays_of(batch))
         except Exception:
             self._predictor = None
             raise
-        if not isinstance(answer, np.ndarray) or answer.shape != (len(batch), CANDIDATES_COUNT):
+        if not isinstance(answer, np.ndarray) or answer.shape != (len(batch), CANDIDATES_COUNT + 1):
             raise ValueError(f"the network answered {type(answer).__name__} {getattr(answer, 'shape', '')}")
         probabilities: list[list[float]] = answer.tolist()
         return probabilities

@@ -36,6 +36,8 @@ GATHER_S: Final = 0.02
 
 SHIP_COUNT: Final = 256
 SHIPPED_COUNT_MAX: Final = 4_096
+SHIP_S: Final = 30.0
+"""How long a trainer may take for a lesson; its first one waits for PyTorch to be imported."""
 
 _log = structlog.get_logger("daycache.prefetcher")
 
@@ -234,7 +236,7 @@ class NetworkLink:
 
     async def _send_off(self, batch: list[Question]) -> None:
         try:
-            await asyncio.wait_for(self._ship(batch), 10.0)
+            await asyncio.wait_for(self._ship(batch), SHIP_S)
             self._counts["shipped"] += len(batch)
         except Exception as error:  # a trainer that is gone costs its lessons, nothing else
             self._counts["ship_failures"] += 1
