@@ -9,13 +9,15 @@ where, and the last part is sent only when that is settled too.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from daycache_ray.words.messages import CopyPart
 from daycache_ray.words.ports import Snapshot
 from daycache_ray.words.types import Member
 
 PARTS_IN_FLIGHT: Final = 2
+Answered: TypeAlias = tuple[int, int, int, int, int, int, int | float]
+"""See CopyPart.answered."""
 
 
 class CopySender:
@@ -56,7 +58,7 @@ class CopySender:
         self.unacked = [one for one in self.unacked if one.part > part]
 
     def next_parts(
-        self, sender: Member, epoch: int, answered: Iterable[tuple[int, int, int, int, int | float]], may_end: bool
+        self, sender: Member, epoch: int, answered: Iterable[Answered], may_end: bool
     ) -> list[CopyPart]:
         """Return further parts as far as the window is open; `answered` goes with the last, if it may go."""
         parts: list[CopyPart] = []

@@ -10,17 +10,20 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from daycache_ray.words.limits import DEDUPLICATION_CLIENTS_MAX
 from daycache_ray.words.operations import OperationResult, Outcome
-from daycache_ray.words.records import Codec, LogRecord
+from daycache_ray.words.records import Codec, LogRecord, RecordKind
 
 ANSWERS_KEPT: Final = 65_536
 """Answers of a shard: more than six batches of the largest size, about 15 MB."""
 NUMBER_BYTES_MAX: Final = 64
 """A longer number is no counter; its digits are not kept for an answer."""
 _DOUBLE: Final = struct.Struct("<d")
+
+Answered: TypeAlias = tuple[int, int, int, int, int, int, int | float]
+"""(client, sequence, LSN of the record, then outcome, epoch, lsn and number of the answer)"""
 
 
 class Window:
@@ -31,7 +34,8 @@ class Window:
     def __init__(self, client: int) -> None:
         self.client = client
         self.floor = 0
-        self.results: dict[int, OperationResult] = {}
+        self.results: dict[int, tuple[int, OperationResult]] = {}
+        """By sequence: the LSN of the request's record, and the answer."""
 
     def forget_below(self, sequence: int) -> None:
         """Drop the answers that the client has heard."""
@@ -63,9 +67,9 @@ class AnswerTable:
             window = self.clients[client] = Window(client)
         return window
 
-    def note(self, window: Window, sequence: int, result: OperationResult) -> None:
-        """Remember the answer of a request whose record was appended."""
-        window.results[sequence] = result
+    def note(self, window: Window, sequence: int, lsn: int, result: OperationResult) -> None:
+        """Remember the answer of a request whose record was appended at `lsn`."""
+        window.results[sequence] = (lsn, result)
         order = self.order
         order.append((window, sequence))
         if len(order) > self.answers_max:
@@ -76,8 +80,7 @@ class AnswerTable:
     def note_record(self, record: LogRecord) -> None:
         """Remember what a record from another's log answers."""
         if record.client:
-            result = OperationResult(Outcome.DONE, record.epoch, record.lsn, number_in(record.codec, record.value))
-            self.note(self.window(record.client), record.sequence, result)
+            self.note(self.window(record.client), record.sequence, record.lsn, answer_in(record))
 
     def forget_records(self, records: Iterable[LogRecord]) -> None:
         """Forget the answers of records that were cut from the log: they have not happened."""
@@ -85,22 +88,34 @@ class AnswerTable:
             window = self.clients.get(record.client)
             if window is not None:
                 known = window.results.get(record.sequence)
-                if known is not None and known.lsn == record.lsn:
+                if known is not None and known[0] == record.lsn:
                     del window.results[record.sequence]
 
-    def dump(self, up_to_lsn: int) -> Iterator[tuple[int, int, int, int, int | float]]:
-        """Yield (client, sequence, epoch, lsn, number) of every answer up to an LSN, for a copy."""
+    def dump(self, up_to_lsn: int) -> Iterator[Answered]:
+        """Yield the answers whose records stand up to an LSN, for a copy."""
         for window, sequence in self.order:
-            result = window.results.get(sequence)
-            if result is not None and result.lsn <= up_to_lsn:
-                yield window.client, sequence, result.epoch, result.lsn, result.number
+            known = window.results.get(sequence)
+            if known is not None and known[0] <= up_to_lsn:
+                lsn, result = known
+                yield window.client, sequence, lsn, result.outcome, result.epoch, result.lsn, result.number
 
-    def load(self, answered: Iterable[tuple[int, int, int, int, int | float]]) -> None:
+    def load(self, answered: Iterable[Answered]) -> None:
         """Become what another table dumped."""
         self.clients.clear()
         self.order.clear()
-        for client, sequence, epoch, lsn, number in answered:
-            self.note(self.window(client), sequence, OperationResult(Outcome.DONE, epoch, lsn, number))
+        for client, sequence, record_lsn, outcome, epoch, lsn, number in answered:
+            self.note(self.window(client), sequence, record_lsn, OperationResult(outcome, epoch, lsn, number))
+
+
+def answer_in(record: LogRecord) -> OperationResult:
+    """Return the answer that a client's record tells: its version, or why nothing changed.
+
+    A STRONG condition that did not hold is a record without key, its outcome in `codec` and the version
+    that it met in `target_*`: otherwise a delayed first try could still be applied after its answer.
+    """
+    if record.kind == RecordKind.HORIZON:
+        return OperationResult(record.codec, record.target_epoch, record.target_lsn)
+    return OperationResult(Outcome.DONE, record.epoch, record.lsn, number_in(record.codec, record.value))
 
 
 def number_in(codec: int, value: bytes) -> int | float:

@@ -19,18 +19,20 @@ class Follower:
 
     `match_lsn`: its log holds the primary's up to here. `next_lsn`: the next record to send.
     `granted_ns`: the latest own send time that it acknowledged. `heard_ns`: when it was last heard.
+    `resume_lsn`: where to go on when a batch was lost; beyond `match_lsn` while that is not known yet.
     `told_lsn`: the commit it was told. `in_flight`: ends of the batches that wait for an
     acknowledgement. `copy`: the copy of the store that it receives, if it does.
     """
 
     __slots__ = (
-        "copy", "granted_ns", "heard_ns", "in_flight", "match_lsn", "member", "next_lsn", "sent_ns", "told_lsn",
+        "copy", "granted_ns", "heard_ns", "in_flight", "match_lsn", "member", "next_lsn", "resume_lsn", "sent_ns", "told_lsn",
     )  # fmt: skip
 
     def __init__(self, member: Member, next_lsn: int, now_ns: int) -> None:
         self.member = member
         self.match_lsn = 0
         self.next_lsn = next_lsn
+        self.resume_lsn = next_lsn - 1
         self.granted_ns = NEVER_NS
         self.heard_ns = now_ns
         self.sent_ns = NEVER_NS
@@ -41,7 +43,7 @@ class Follower:
     def acknowledged(self, lsn: int) -> None:
         """It holds everything up to `lsn`."""
         if lsn > self.match_lsn:
-            self.match_lsn = lsn
+            self.match_lsn = self.resume_lsn = lsn
         if lsn >= self.next_lsn:
             self.next_lsn = lsn + 1
         in_flight = self.in_flight
@@ -50,6 +52,7 @@ class Follower:
 
     def rewind(self, lsn: int) -> None:
         """Send again what follows `lsn`."""
+        self.resume_lsn = lsn
         self.next_lsn = lsn + 1
         self.in_flight.clear()
 

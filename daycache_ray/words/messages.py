@@ -83,8 +83,8 @@ class CopyPart(msgspec.Struct, frozen=True, array_like=True, tag="copy-part"):
     """One part of a copy of the store; part 0 has no items and announces where the log goes on.
 
     Items are (store key, record with header and inline payload). The last part carries what else a
-    replica remembers: the horizon and the answers of recent requests (client, sequence, result fields).
-    `visible_lsn` (last part): the copy may contain records up to it that are not committed (R30).
+    replica remembers: the horizon and the answers of recent requests. `visible_lsn` (last part): what
+    the copy shows ends there; all of it is settled (R30).
     """
 
     sender: Member
@@ -97,8 +97,8 @@ class CopyPart(msgspec.Struct, frozen=True, array_like=True, tag="copy-part"):
     last: bool = False
     visible_lsn: int = 0
     horizon_ns: int = 0
-    answered: tuple[tuple[int, int, int, int, int | float], ...] = ()
-    """(client, sequence, epoch, lsn, number)"""
+    answered: tuple[tuple[int, int, int, int, int, int, int | float], ...] = ()
+    """(client, sequence, LSN of its record, then the answer's outcome, epoch, lsn, number)"""
 
 
 class CopyAck(msgspec.Struct, frozen=True, array_like=True, tag="copy-ack"):

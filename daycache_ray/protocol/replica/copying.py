@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daycache_ray.protocol.catch_up import CopySender
 from daycache_ray.protocol.in_sync import Follower, InSync
-from daycache_ray.protocol.replica.state import UNPINNED, ReplicaState
+from daycache_ray.protocol.replica.state import PINNED_FACTOR_MAX, UNPINNED, ReplicaState
 from daycache_ray.words.effects import Effect, Send
 from daycache_ray.words.messages import CopyAck
 
@@ -66,6 +66,7 @@ class Copying:
         copy = follower.copy
         assert isinstance(copy, CopySender)
         if self.state.log.base_lsn > copy.base_lsn:
+            self.state.pinned_factor = min(2 * self.state.pinned_factor, PINNED_FACTOR_MAX)
             self.end(follower)
             self.begin(follower, out)
         else:

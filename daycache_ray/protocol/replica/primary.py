@@ -47,6 +47,7 @@ class Primary:
         self.proposal: Propose | None = None
         self.proposed_ns = NEVER_NS
         self.beacon_ns = NEVER_NS
+        self.asked_ns = NEVER_NS
         self.horizon_at_ns = now.boot_ns
         self.notice_at_ns = 0
         self.copying = Copying(state, self.in_sync, configuration.term)
@@ -135,7 +136,7 @@ class Primary:
             if follower.copy is not None:
                 self.copying.repeat(follower, out)
             elif follower.in_flight and now.boot_ns - follower.sent_ns >= self.settings.beacon_ns // 2:
-                follower.rewind(follower.match_lsn)
+                follower.rewind(follower.resume_lsn)
             self.ship(follower, now, out, beacon=True)
         self.state.publish(out)
 
@@ -237,11 +238,8 @@ class Primary:
     def acknowledged(self, ack: PrepareAck, now: Instant, out: list[Effect]) -> None:
         """A follower says what it holds, and grants the lease for the beacon that it heard."""
         follower = self.in_sync.followers.get(ack.sender)
-        if ack.epoch > self.configuration.term:
-            self.state.count("deposed by an acknowledgement")
-            out.append(Tell(AskConfiguration(self.shard, self.state.member)))
-            return
-        if follower is None or ack.epoch < self.configuration.term:
+        if follower is None or ack.epoch != self.configuration.term:
+            self._stranger(ack.epoch, now, out)
             return
         follower.heard_ns = now.boot_ns
         if ack.sent_at_ns > follower.granted_ns:
@@ -255,6 +253,13 @@ class Primary:
                 follower.rewind(max(ack.lsn, follower.match_lsn))
         self.advance(now, out)
         self.ship(follower, now, out)
+
+    def _stranger(self, epoch: int, now: Instant, out: list[Effect]) -> None:
+        """An acknowledgement from a later term, or from a member that is not known: the coordinator knows more."""
+        due = now.boot_ns >= self.asked_ns + self.settings.beacon_ns
+        if epoch >= self.configuration.term and due:
+            self.asked_ns = now.boot_ns
+            out.append(Tell(AskConfiguration(self.shard, self.state.member)))
 
     def advance(self, now: Instant, out: list[Effect]) -> None:
         """Work out what is held, committed and leased now, and answer what waited for it."""
@@ -319,5 +324,7 @@ class Primary:
 
     def copy_acknowledged(self, ack: CopyAck, now: Instant, out: list[Effect]) -> None:
         """The receiver stored parts of its copy; when it has all, the log goes on."""
-        if self.copying.acknowledged(ack, now.boot_ns, out):
+        if ack.sender not in self.in_sync.followers:
+            self._stranger(ack.epoch, now, out)
+        elif self.copying.acknowledged(ack, now.boot_ns, out):
             self.ship(self.in_sync.followers[ack.sender], now, out)

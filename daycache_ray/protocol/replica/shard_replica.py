@@ -83,6 +83,8 @@ class ShardReplica:
         self.configuration: Configuration | None = None
         self.proposal: Propose | None = None
         self.left = False
+        self.superseded = False
+        """The seat belongs to a newer incarnation: the shell ends this one, and may register anew."""
         self.asked_ns = now.boot_ns
         self._handlers: dict[type, Callable[[Any, Instant, list[Effect]], None]] = {
             Submit: self._submit,
@@ -193,6 +195,8 @@ class ShardReplica:
         c = m.configuration
         if m.recipient != self.member and not ("R8" in self.settings.without and m.recipient.seat == self.member.seat):
             self.state.count("R8 not for this incarnation")
+            if m.recipient.seat == self.member.seat and m.recipient.incarnation > self.member.incarnation:
+                self._supersede(out)
             return
         old = self.configuration
         if self.left or (old is not None and (c.epoch, c.revision) <= (old.epoch, old.revision)):
@@ -208,6 +212,9 @@ class ShardReplica:
             else:
                 self._take_over(c, now, out)
             return
+        if not any(one.seat == self.member.seat and one.incarnation <= self.member.incarnation for one in c.members):
+            self._supersede(out)
+            return
         self._step_down(out)
         if old is None or old.primary != c.primary:
             self.patience.heard(now.boot_ns)
@@ -215,11 +222,19 @@ class ShardReplica:
         self.state.role = self._role_in(c)
         self.state.publish(out)
 
+    def _supersede(self, out: list[Effect]) -> None:
+        """The seat has a newer incarnation: this one has no part in the shard any more."""
+        self._step_down(out)
+        self.superseded = self.left = True
+        self.state.role = Role.FENCED
+        self.proposal = None
+        self.state.publish(out)
+
     def _role_in(self, c: Configuration) -> Role:
         seats = "R8" in self.settings.without
         if self.member in c.in_sync or (seats and self.member.seat in [one.seat for one in c.in_sync]):
             return Role.SECONDARY
-        return Role.JOINING if self.member in c.members else Role.FENCED
+        return Role.JOINING
 
     def _take_over(self, c: Configuration, now: Instant, out: list[Effect]) -> None:
         self._step_down(out)

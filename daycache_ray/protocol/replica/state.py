@@ -23,7 +23,9 @@ from daycache_ray.words.types import Instant, Member, Role
 
 UNPINNED: Final = 1 << 62
 PINNED_FACTOR: Final = 16
-"""A member that catches up may hold the log back to so many times what is kept."""
+"""A member that catches up may hold the log back to so many times what is kept, and each time that was
+not enough to twice as much, up to the last factor."""
+PINNED_FACTOR_MAX: Final = 1024
 
 
 class ReplicaState:
@@ -53,6 +55,7 @@ class ReplicaState:
         """On a primary: newest record of a key that is not visible yet."""
         self.pinned_lsn = UNPINNED
         """Records after it stay, because a member that catches up still needs them."""
+        self.pinned_factor = PINNED_FACTOR
         self.skipped: dict[bytes, LogRecord] = {}
         """Settled records that a newer, unsettled one of their key hides; needed if that one is cut."""
         self.counts: dict[str, int] = {}
@@ -144,7 +147,7 @@ class ReplicaState:
 
     def _trim(self, out: list[Effect]) -> None:
         log, settings = self.log, self.settings
-        if len(log.records) < PINNED_FACTOR * settings.log_records_kept:
+        if len(log.records) < self.pinned_factor * settings.log_records_kept:
             log.trim(min(self.settled_lsn, self.pinned_lsn), settings.log_records_kept, settings.log_bytes_kept)
         else:
             log.trim(self.settled_lsn, settings.log_records_kept, settings.log_bytes_kept)
@@ -244,8 +247,13 @@ class ReplicaState:
         )
 
     def contains(self, epoch: int, lsn: int) -> bool:
-        """Whether the write (epoch, lsn) of a session is visible here (R26)."""
-        return lsn == 0 or (lsn <= self.applied_lsn and self.log.epoch_of(lsn) == epoch)
+        """Whether the point (epoch, lsn) of a session is part of what is visible here (R26).
+
+        The token is a write's version, or the term and the applied LSN of the replica that answered.
+        """
+        if lsn > self.applied_lsn:
+            return False
+        return lsn == 0 or epoch == self.term or self.log.epoch_of(lsn) == epoch
 
     def leased(self, now: Instant) -> bool:
         """Whether this replica may answer alone at `now`."""

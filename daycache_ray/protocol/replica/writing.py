@@ -22,9 +22,8 @@ from daycache_ray.words.types import Instant
 TOO_FEW = "fewer replicas in sync than min_in_sync: nothing was written, try again"
 TOO_MUCH = "too many records wait for the other replicas: try again"
 TOO_OLD = "the request is older than the answers that are kept: it may have happened"
-NEGATIVES_MAX = 65_536
 DONE, SET = int(Outcome.DONE), int(OperationKind.SET)
-STRONG = int(Level.STRONG)
+STRONG, HORIZON = int(Level.STRONG), int(RecordKind.HORIZON)
 
 
 class Writing:
@@ -35,8 +34,6 @@ class Writing:
         self.state: ReplicaState = primary.state
         self.settings = primary.settings
         self.without = primary.without
-        self.negatives: dict[tuple[int, int], tuple[OperationResult, int]] = {}
-        """Answers of requests that changed nothing, with the LSN they depend on; not in the log."""
         self.handlers: dict[type, Callable[[Any, Instant, list[Effect]], None]] = {
             Evict: self._evict,
             Expired: self._expired,
@@ -82,39 +79,42 @@ class Writing:
     ) -> tuple[tuple[OperationResult, ...], int]:
         """Return the answers, and the LSN that must be committed before a STRONG one is given."""
         state = self.state
-        log = state.log
+        term, lsn, sequence = state.term, state.log.last_lsn, m.first_sequence
         results: list[OperationResult] = []
         records: list[LogRecord] = []
         needed_lsn = 0
-        lsn = log.last_lsn
-        sequence = m.first_sequence
         for operation in m.operations:
-            result = self._known(window, sequence) if window is not None else None
-            if result is None:
+            known = self._known(window, sequence) if window is not None else None
+            if known is not None:
+                needed_lsn = max(needed_lsn, known[0])
+                result = known[1]
+            else:
                 change = self._evaluate(operation, now)
+                record: LogRecord | None = None
                 if type(change) is Change:
-                    lsn += 1
                     record = LogRecord(
-                        lsn, state.term, change.kind, operation.key, change.value, change.codec, change.flags,
+                        lsn + 1, term, change.kind, operation.key, change.value, change.codec, change.flags,
                         change.expires_at_ns, change.cost_us, 0, 0, m.client, sequence, strong,
                     )  # fmt: skip
-                    records.append(record)
                     state.unapplied[operation.key] = record
-                    result = OperationResult(DONE, state.term, lsn, change.number)
-                    if window is not None:
-                        state.answers.note(window, sequence, result)
+                    result = OperationResult(DONE, term, lsn + 1, change.number)
                 else:
                     assert isinstance(change, OperationResult)
                     result = change
                     if strong:
-                        needed_lsn = max(needed_lsn, result.lsn or lsn)
-                    self._note_negative(m.client, sequence, result, result.lsn or lsn)
-            else:
-                needed_lsn = max(needed_lsn, result.lsn or self.negatives.get((m.client, sequence), (0, 0))[1])
+                        record = LogRecord(
+                            lsn + 1, term, HORIZON, codec=result.outcome, target_epoch=result.epoch,
+                            target_lsn=result.lsn, client=m.client, sequence=sequence, strong=True,
+                        )  # fmt: skip
+                if record is not None:
+                    lsn += 1
+                    records.append(record)
+                    if window is not None:
+                        state.answers.note(window, sequence, lsn, result)
             results.append(result)
             sequence += 1
         if records:
-            needed_lsn = max(needed_lsn, lsn)
+            needed_lsn = lsn
             self._store(records, strong, now, out)
         return tuple(results), needed_lsn
 
@@ -136,21 +136,13 @@ class Writing:
                 if record.kind in (RecordKind.PUT, RecordKind.DELETE):
                     out.extend(AnswerFill(waiter.token, 0) for waiter in primary.fills.void(record.key))
 
-    def _known(self, window: Window, sequence: int) -> OperationResult | None:
-        """Return the answer of a request that was met before (R15)."""
+    def _known(self, window: Window, sequence: int) -> tuple[int, OperationResult] | None:
+        """Return the LSN and the answer of a request that was met before, settled or not (R15, R29)."""
         known = window.results.get(sequence)
-        if known is None and self.negatives:
-            negative = self.negatives.get((window.client, sequence))
-            known = negative[0] if negative is not None else None
         if known is None or "R15" in self.without:
             return None
         self.state.count("R15 repeated")
         return known
-
-    def _note_negative(self, client: int, sequence: int, result: OperationResult, lsn: int) -> None:
-        if len(self.negatives) >= NEGATIVES_MAX:
-            self.negatives.clear()
-        self.negatives[client, sequence] = (result, lsn)
 
     def _renewed(self, now: Instant, out: list[Effect]) -> bool:
         """A primary alone leases from itself; with others, time has run out (R25)."""
@@ -268,21 +260,25 @@ class Writing:
             out.extend(AnswerFill(waiter.token, number) for waiter, number in heirs)
 
     def horizon_due_ns(self) -> int | None:
-        """Return the boot time at which a horizon record is due; None when nothing expires."""
+        """Return the boot time at which a horizon record is due; None when nothing can expire."""
         earliest = self.state.clock.next_ns()
         if earliest is None:
             return None
         wait = max(0, earliest - self.state.clock.horizon_ns)
-        return max(self.primary.horizon_at_ns, self.state.clock.boot_ns + wait)
+        due = max(self.primary.horizon_at_ns, self.state.clock.boot_ns + wait)
+        # Without a lease then, nothing is appended; the message that renews it asks again.
+        return due if due < self.state.lease_until_ns else None
 
     def log_horizon(self, now: Instant, out: list[Effect]) -> None:
         """Append the horizon when something may have passed it (R24)."""
         state = self.state
         due = self.horizon_due_ns()
-        if due is None or now.boot_ns < due or not state.leased(now):
+        if due is None or now.boot_ns < due:
+            return
+        self.primary.horizon_at_ns = now.boot_ns + self.settings.horizon_ns
+        if not state.leased(now):
             return
         horizon = state.clock.advance(now)
-        self.primary.horizon_at_ns = now.boot_ns + self.settings.horizon_ns
         if horizon > state.logged_horizon_ns:
             lsn = state.log.last_lsn + 1
             record = LogRecord(lsn, state.term, RecordKind.HORIZON, expires_at_ns=horizon)
