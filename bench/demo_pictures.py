@@ -12,6 +12,7 @@ from bench.failover import FailoverResult
 from bench.live_view import PrefetchCounts
 from bench.pictures import ACCENT, ALARM, INK, QUIET, STYLE, plt
 from bench.replay import PROMPT_US, Replayed
+from bench.tables import number
 
 BINS_COUNT = 30
 AROUND_S = (0.15, 0.65)
@@ -49,7 +50,7 @@ def _draw_waits(axes: Axes, plain: Replayed, ahead: Replayed) -> None:
             wait = replayed.percentile_us(share)
             axes.plot(wait, (1 - share) * 100, "o", color=colour, markersize=5)
             axes.annotate(
-                f"p{share * 100:.0f} {wait / 1e3:.2g} ms",
+                f"p{share * 100:.0f} {number(wait / 1e3)} ms",
                 (wait, (1 - share) * 100),
                 xytext=(6, 4) if colour == WARM else (-6, -10),
                 ha="left" if colour == WARM else "right",

@@ -21,6 +21,7 @@ ARRAY = np.arange(131_072, dtype=np.float64)
 """1 MiB."""
 LEVELS = ("strong", "eventual", "weak")
 FILL_BATCH_COUNT = 1_000
+ACTOR_CALL = "one Ray actor call"
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,13 @@ def concurrent(pool: CallerPool, peers: Mapping[str, Peer], effort: Effort) -> d
     return {name: {count: Series(tuple(taken)) for count, taken in counts.items()} for name, counts in samples.items()}
 
 
-def levels(region: Any, effort: Effort, server_pids: tuple[int, ...]) -> dict[str, Series]:
+def levels(
+    region: Any, effort: Effort, server_pids: tuple[int, ...], actor_call: Callable[[str], Any] | None = None
+) -> dict[str, Series]:
     """Return "get strong", "set weak" and so on -> series, all in one region with replicas.
 
     A WEAK set returns when it is in the buffer; its rate includes the time until all are applied.
+    `actor_call`, one call of a Ray actor, is measured in the same rounds where it is given.
     """
     keys = keys_in_turn()
     cases: dict[str, Case] = {}
