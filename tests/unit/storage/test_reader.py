@@ -152,9 +152,7 @@ print(bytes(view) == bytes(range(256)) * 100, view.readonly)
     assert turns.store.visited.take(KEY)
 
 
-def test_a_forked_child_reads_and_leaves_its_parent_alone(
-    turns: Turns, in_another_process: Callable[..., str]
-) -> None:
+def test_a_forked_child_reads_and_leaves_its_parent_alone(turns: Turns, in_another_process: Callable[..., str]) -> None:
     turns.put(b"k", b"1")
     script = """
 def slots():
