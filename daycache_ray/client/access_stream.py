@@ -53,13 +53,10 @@ class AccessStream:
         if not self._session.config.prediction.enabled:
             return
         self._reads.append(reads)
+        reads.wake_stream = self._wake.set
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="daycache-accesses", daemon=True)
             self._thread.start()
-
-    def wake(self) -> None:
-        """Ship now: somebody waits for a missing key."""
-        self._wake.set()
 
     def close(self) -> None:
         """Ship what there is and end the thread."""

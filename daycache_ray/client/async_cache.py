@@ -32,6 +32,9 @@ class AsyncCache:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"a cache does not travel: call await daycache.aconnect('{self.name}') in the other process")
+
     @property
     def name(self) -> str:
         """The cluster's name."""

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from daycache_ray.client.channels import addresses_in
 from daycache_ray.client.exchanges import Call, Exchange, Load, Step, Tell
 from daycache_ray.client.loader_threads import hung
 from daycache_ray.client.session import Session
@@ -30,6 +31,7 @@ class AsyncChannels:
         self._session = session
         self._connections: dict[SocketAddress, AsyncConnection] = {}
         self._opening: dict[SocketAddress, asyncio.Lock] = {}
+        self._map_version = -1
         self._background: set[asyncio.Task[None]] = set()
 
     async def run(self, exchange: Exchange[T]) -> T:
@@ -140,6 +142,11 @@ class AsyncChannels:
     async def _connection(self, member: MemberAddress, deadline_s: float) -> AsyncConnection:
         session = self._session
         router = session.router
+        if router.cluster_map.version != self._map_version:
+            self._map_version = router.cluster_map.version
+            known = addresses_in(router)
+            for gone in [address for address in self._connections if address not in known]:
+                self._connections.pop(gone).close()
         address = address_of(member, router.node_id)
         connection = self._connections.get(address)
         if connection is not None and not connection.closed:

@@ -31,6 +31,11 @@ class AsyncRegion:
     def __repr__(self) -> str:
         return f"<AsyncRegion {self._core.describe()}>"
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"a region does not travel: call await daycache.aconnect() and region('{self.name}') in the other process"
+        )
+
     @property
     def name(self) -> str:
         """The region's name."""
@@ -160,7 +165,8 @@ class AsyncRegion:
         value = self.near_value(key, ABSENT, level)
         if value is not FAR and value is not ABSENT:
             return value
-        return await self._run(self._core.loads.one(key, loader, default, ttl_s, level, deadline_s))
+        is_known = value is ABSENT
+        return await self._run(self._core.loads.one(key, loader, default, ttl_s, level, deadline_s, counted=is_known))
 
     async def get_or_load_many(
         self,

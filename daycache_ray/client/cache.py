@@ -108,6 +108,9 @@ class Cache:
         if self.stop_on_exit is not None:
             self.stop_on_exit()
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"a cache does not travel: call daycache.connect('{self.name}') in the other process")
+
     @property
     def name(self) -> str:
         """The cluster's name."""

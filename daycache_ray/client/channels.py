@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, TypeVar
 
 from daycache_ray.client.exchanges import Call, Exchange, Load, Step, Tell
 from daycache_ray.client.loader_threads import load_within
+from daycache_ray.client.router import Router
 from daycache_ray.client.session import Session
 from daycache_ray.wire.address import SocketAddress, address_of
 from daycache_ray.wire.connection import Connection
@@ -27,6 +29,7 @@ class Channels:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._idle: dict[SocketAddress, list[Connection]] = {}
+        self._map_version = -1
 
     def run(self, exchange: Exchange[T]) -> T:
         """Perform an exchange to its end; raises what it raises."""
@@ -105,6 +108,11 @@ class Channels:
     def _take(self, member: MemberAddress, deadline_s: float) -> Connection:
         session = self._session
         router = session.router
+        if router.cluster_map.version != self._map_version:
+            self._map_version = router.cluster_map.version
+            known = addresses_in(router)
+            for gone in [address for address in list(self._idle) if address not in known]:
+                self._drop(gone)
         address = address_of(member, router.node_id)
         idle = self._idle.get(address)
         while idle:
@@ -133,3 +141,9 @@ class Channels:
     def _drop(self, address: SocketAddress) -> None:
         for connection in self._idle.pop(address, []):
             connection.close()
+
+
+def addresses_in(router: Router) -> set[SocketAddress]:
+    """Return where the members of a map listen, as seen from its node."""
+    shards = chain.from_iterable(router.cluster_map.shards.values())
+    return {address_of(member, router.node_id) for shard in shards for member in shard.members}

@@ -37,13 +37,20 @@ class RegionLoads:
         self._config = reads.config
         self._own: KeyLoader | None = None
 
-    def one(self, key: Any, loader: Any, default: Any, ttl_s: Any, level: Any, deadline_s: Any) -> Exchange[Any]:
-        """Return the value of `key`, loaded where it is missing; `default` where the origin lacks it."""
+    def one(
+        self, key: Any, loader: Any, default: Any, ttl_s: Any, level: Any, deadline_s: Any, *, counted: bool = False
+    ) -> Exchange[Any]:
+        """Return the value of `key`, loaded where it is missing; `default` where the origin lacks it.
+
+        `counted`: the face has found it missing in shared memory, and noted that access.
+        """
         reads, session = self._reads, self._session
         place = reads.place(key)
         origin = self._loader(loader)
         deadline_at_s = session.now_s() + deadline_of(deadline_s, self._config.load_deadline_s + DEADLINE_S)
-        seen = yield from reads.seen(key, level, deadline_at_s)
+        seen = yield from reads.seen(key, level, deadline_at_s, counts=not counted)
+        if seen is None:
+            reads.wake_stream()
         while True:
             if seen is not None:
                 return default if seen.is_negative else reads.decode(seen)
@@ -75,6 +82,8 @@ class RegionLoads:
                 missing.setdefault(reads.place(key).stored, key)
             elif not seen.is_negative:
                 found[key] = reads.decode(seen)
+        if missing:
+            reads.wake_stream()
         held: list[tuple[Any, Place, int, MemberAddress]] = []
         others = []
         try:
@@ -93,9 +102,8 @@ class RegionLoads:
             found.update((yield from self._load(held, origin, ttl_s, deadline_at_s)))
         # Only now, with no token in hand: two callers that hold and wait could wait for each other.
         for key in others:
-            value = yield from self.one(
-                key, origin, _NOTHING, ttl_s, level, max(0.001, deadline_at_s - session.now_s())
-            )
+            left_s = max(0.001, deadline_at_s - session.now_s())
+            value = yield from self.one(key, origin, _NOTHING, ttl_s, level, left_s, counted=True)
             if value is not _NOTHING:
                 found[key] = value
         return found

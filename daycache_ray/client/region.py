@@ -40,6 +40,11 @@ class Region:
     def __repr__(self) -> str:
         return f"<Region {self._core.describe()}>"
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"a region does not travel: call daycache.connect() and region('{self.name}') in the other process"
+        )
+
     @property
     def name(self) -> str:
         """The region's name."""
@@ -200,7 +205,8 @@ class Region:
         value = self.near_value(key, ABSENT, level)
         if value is not FAR and value is not ABSENT:
             return value
-        return self._run(self._core.loads.one(key, loader, default, ttl_s, level, deadline_s))
+        is_known = value is ABSENT
+        return self._run(self._core.loads.one(key, loader, default, ttl_s, level, deadline_s, counted=is_known))
 
     def get_or_load_many(
         self,

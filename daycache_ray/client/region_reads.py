@@ -71,6 +71,8 @@ class RegionReads:
         self.service = "" if config.shared_between_services else session.service
         self.accesses: deque[bytes | tuple[bytes]] = deque(maxlen=ACCESSES_MAX)
         """What was asked for, in order: a store key for a hit, a tuple of one for a miss."""
+        self.wake_stream: Callable[[], None] = _nobody
+        """Called when a missing key is about to be loaded: whoever ships the accesses should do it now."""
         self.hits_count = 0
         self.misses_count = 0
         self.socket_reads_count = 0
@@ -146,8 +148,11 @@ class RegionReads:
         seen = yield from self.seen(key, level, deadline_at_s)
         return default if seen is None or seen.is_negative else self.decode(seen)
 
-    def seen(self, key: Any, level: Any, deadline_at_s: float) -> Exchange[Seen | None]:
-        """Return what is visible of `key`, remembered misses included, from wherever `level` allows."""
+    def seen(self, key: Any, level: Any, deadline_at_s: float, *, counts: bool = True) -> Exchange[Seen | None]:
+        """Return what is visible of `key`, remembered misses included, from wherever `level` allows.
+
+        `counts`: whether this is an access of its own, for statistics and prediction.
+        """
         place = self.place(key)
         number = self.default_level if level is None else level_number(level)
         own = self._weak.operation(place.part.shard.number, place.stored) if number == Level.WEAK else None
@@ -156,10 +161,12 @@ class RegionReads:
         if self.session.look_near(place.part):
             near = self._near_seen(place, number)
             if not isinstance(near, Far):
-                self._count(place, near, from_memory=True)
+                if counts:
+                    self._count(place, near, from_memory=True)
                 return near
         found = yield from self.far(place.part, [place], number, deadline_at_s)
-        self._count(place, found[0], from_memory=False)
+        if counts:
+            self._count(place, found[0], from_memory=False)
         return found[0]
 
     def far(
@@ -293,3 +300,7 @@ class RegionReads:
         else:
             self.hits_count += 1
             self.accesses.append(place.stored)
+
+
+def _nobody() -> None:
+    """Nobody ships the accesses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -291,3 +292,8 @@ def test_counts_of_this_client(stage: Stage) -> None:
     reads = stage.core.reads
     assert (reads.hits_count, reads.misses_count, reads.socket_reads_count, reads.memory_reads_count) == (2, 3, 5, 0)
     assert [type(access) for access in reads.accesses] == [bytes, tuple, bytes, tuple, tuple]
+
+
+def test_a_region_does_not_travel(stage: Stage) -> None:
+    with pytest.raises(TypeError, match="connect"):
+        pickle.dumps(stage.region)
