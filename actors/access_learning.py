@@ -59,6 +59,18 @@ class AccessLearning:
         self._streams: OrderedDict[tuple[str, str], StreamLearner] = OrderedDict()
         self.batches_count = 0
         self.ignored_batches_count = 0
+        self.noted_batches_count = 0
+
+    def note(self, batch: Accesses, now: Instant) -> None:
+        """Count a batch for what was prefetched, and learn nothing from it: there is no time for more."""
+        region = self._regions.get(batch.region)
+        self.noted_batches_count += 1
+        if region is None or region.machine is None or len(batch.hits) != len(batch.keys):
+            return
+        at_s = now.boot_ns / 1e9 - _age_s(batch, now)
+        seed = hint_seed(batch.region)
+        for stored, hit in zip(batch.keys, batch.hits, strict=True):
+            region.machine.accessed(hint_hash(stored, seed), hit != 0, at_s)
 
     def learn(
         self, batch: Accesses, now: Instant, is_resident: IsResident | None = None
@@ -72,7 +84,7 @@ class AccessLearning:
         service = "" if region.config.shared_between_services else batch.service
         stream = self._stream(batch.region, service)
         now_s = now.boot_ns / 1e9
-        age_s = min(max(now.wall_ns / 1e9 - batch.at_ms / 1e3, 0.0), AGE_S_MAX)
+        age_s = _age_s(batch, now)
         seed = hint_seed(batch.region)
         touched: dict[int, None] = {}
         # The whole batch happened before it was told: nothing may be loaded for what is in it.
@@ -176,3 +188,7 @@ class AccessLearning:
                 self._streams.popitem(last=False)
         self._streams.move_to_end((region, service))
         return stream
+
+
+def _age_s(batch: Accesses, now: Instant) -> float:
+    return min(max(now.wall_ns / 1e9 - batch.at_ms / 1e3, 0.0), AGE_S_MAX)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,12 @@ from daycache_ray.words.messages import PeerMessage
 from daycache_ray.words.operations import Accesses, Request
 
 TICK_S: Final = 0.25
+BUSY_RATIO_MAX: Final = 0.25
+"""Part of one processor that learning may take; batches beyond are only counted. Caches come first."""
+
+BUSY_S_MAX: Final = 0.5
+"""Learning time that may be saved up for a crowd."""
+
 LOAD_THREADS: Final = 32
 """Loads at the same time; an origin that is slow for one key must not hold up the others."""
 
@@ -55,15 +62,17 @@ class PrefetcherAddress:
 
 @dataclass(frozen=True, slots=True)
 class PrefetcherStatistics:
-    """Counts since the start; `busy_us_per_access` is this process's time for learning and predicting.
+    """Counts since the start; `busy_us_per_access` is processor time for learning and predicting.
 
-    `network` is None where the configuration has none.
+    `noted_batches_count` came when that time was used up, and were counted without learning; `ignored_…`
+    were of no region of the cluster. `network` is None where the configuration has none.
     """
 
     pid: int
     node_id: str
     batches_count: int
     ignored_batches_count: int
+    noted_batches_count: int
     accesses_count: int
     busy_us_per_access: float
     hints_written_count: int
@@ -92,7 +101,10 @@ class Prefetcher:
         self._watch: MapWatch | None = None
         self._address: PrefetcherAddress | None = None
         self._accesses_count = 0
+        self._learned_count = 0
         self._busy_s = 0.0
+        self._spare_s = BUSY_S_MAX
+        self._taken_ns = read_clocks().boot_ns
 
     async def ping(self) -> None:
         """Answer when the process is up."""
@@ -158,8 +170,9 @@ class Prefetcher:
             node_id=self._node_id,
             batches_count=self._learning.batches_count,
             ignored_batches_count=self._learning.ignored_batches_count,
+            noted_batches_count=self._learning.noted_batches_count,
             accesses_count=self._accesses_count,
-            busy_us_per_access=self._busy_s * 1e6 / max(self._accesses_count, 1),
+            busy_us_per_access=self._busy_s * 1e6 / max(self._learned_count, 1),
             hints_written_count=self._hints.written_count,
             failures_count=self._server.failures_count,
             protocol_errors_count=self._server.protocol_errors_count,
@@ -192,9 +205,19 @@ class Prefetcher:
         assert self._learning is not None
         assert self._loads is not None
         now = read_clocks()
-        wanted = self._learning.learn(batch, now, self._loads.is_resident)
+        elapsed_s = (now.boot_ns - self._taken_ns) / 1e9
+        self._taken_ns = now.boot_ns
+        self._spare_s = min(self._spare_s + elapsed_s * BUSY_RATIO_MAX, BUSY_S_MAX)
         self._accesses_count += len(batch.keys)
-        self._busy_s += (read_clocks().boot_ns - now.boot_ns) / 1e9
+        if self._spare_s <= 0.0:
+            self._learning.note(batch, now)
+            return
+        started_s = time.thread_time()
+        wanted = self._learning.learn(batch, now, self._loads.is_resident)
+        busy_s = time.thread_time() - started_s
+        self._spare_s -= busy_s
+        self._busy_s += busy_s
+        self._learned_count += len(batch.keys)
         self._load(wanted)
 
     def _answered(self, question: Question) -> None:

@@ -33,7 +33,10 @@ _log = structlog.get_logger("daycache.trainer")
 
 @dataclass(frozen=True, slots=True)
 class TrainerStatistics:
-    """Counts since the start; `surprise` is a running mean in nats, made before each lesson."""
+    """Counts since the start. `version` is 0 before the first weights, and rises.
+
+    `surprise` is a running mean in nats, made before each lesson.
+    """
 
     pid: int
     version: int
@@ -128,7 +131,8 @@ class Trainer:
         if now_s - self._published_s >= PUBLISH_S:
             self._published_s = now_s
             self._weights = network.save()
-            self._version += 1
+            # Starts at the wall clock's seconds: replicas that knew a trainer before this one see a newer version.
+            self._version = self._version + 1 if self._version else read_clocks().wall_ns // 1_000_000_000
 
 
 def _new_network() -> OnlineTrainer:

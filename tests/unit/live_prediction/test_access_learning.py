@@ -4,6 +4,7 @@ import pytest
 
 from daycache_ray.actors.access_learning import AccessLearning
 from daycache_ray.actors.region_learning import LearningSettings
+from daycache_ray.protocol.prefetch import Candidate
 from daycache_ray.storage.hint_table import HintReader, HintWriter, hint_hash, hint_seed
 from daycache_ray.structures.store_keys import service_prefix, store_key
 from daycache_ray.words.config import ClusterConfig, PredictionConfig, RegionConfig
@@ -82,6 +83,94 @@ def test_loads_that_are_asked_for_are_useful_and_the_others_wasted():
     after = learning.statistics(now_s)[0].prefetch
     assert after.useful_count == before.useful_count + 1
     assert any(receipt.key == candle.candidate.key for receipt in learning.receipts("r"))
+
+
+def test_a_batch_that_is_only_counted_settles_prefetches_and_teaches_nothing():
+    learning = AccessLearning(_config(), None, 0.0, SMALL)
+    now_s, _ = _chain(learning, 120)
+    now_s += 10.0
+    for wanted in learning.learn(_batch(["quote:S1"], now_s), _at(now_s)):
+        learning.loaded(wanted, 0.02, now_s)
+    before = learning.statistics(now_s)[0]
+    learning.note(_batch(["candle:S1"], now_s + 0.1, hit=1), _at(now_s + 0.1))
+    learning.note(_batch(["k"], now_s, region="unknown"), _at(now_s))
+    after = learning.statistics(now_s)[0]
+    assert after.prefetch.useful_count == before.prefetch.useful_count + 1
+    assert after.accesses_count == before.accesses_count
+    assert learning.noted_batches_count == 2
+
+
+class Link:
+    """A link whose network is in charge, or not, and answers when it is told to."""
+
+    def __init__(self, in_charge=True):
+        self.in_charge = in_charge
+        self.questions = []
+        self.truths = []
+
+    def leads(self, region, service):
+        return self.in_charge
+
+    def put(self, question):
+        self.questions.append(question)
+
+    def told(self, question, truth):
+        question.truth = truth
+        self.truths.append((question, truth))
+
+
+def _linked(in_charge: bool):
+    link = Link(in_charge)
+    learning = AccessLearning(_config(), None, 0.0, SMALL, link)
+    now_s, _ = _chain(learning, 120)
+    now_s += 30.0
+    link.questions.clear()
+    wanted = learning.learn(_batch(["quote:S1"], now_s), _at(now_s))
+    (question,) = link.questions
+    return link, learning, now_s, wanted, question
+
+
+def test_every_truth_is_told_once():
+    link, learning, now_s, _, question = _linked(in_charge=False)
+    count = len(link.truths)
+    learning.learn(_batch(["candle:S1"], now_s + 0.1), _at(now_s + 0.1))
+    assert len(link.truths) == count + 1
+    asked, truth = link.truths[-1]
+    assert asked is question
+    assert truth in question.ranking.found, "the tables had nominated it"
+    assert len(question.history) == 16
+
+
+def test_the_network_in_charge_decides_what_the_tables_doubt():
+    _, learning, now_s, _, question = _linked(in_charge=True)
+    place = len(question.ranking.found) - 1
+    question.answer = [0.0] * place + [0.9]
+    wanted = learning.answered(question, _at(now_s + 0.02))
+    assert [each.candidate.source for each in wanted] == ["network"] * len(wanted)
+    assert len(wanted) <= 1
+
+
+def test_a_network_that_is_not_in_charge_loads_nothing():
+    _, learning, now_s, wanted, question = _linked(in_charge=False)
+    assert question.doubtful == {}
+    assert any(each.key == b"candle:S1" for each in wanted)
+    question.answer = [0.9] + [0.0] * (len(question.ranking.found) - 1)
+    assert learning.answered(question, _at(now_s + 0.02)) == ()
+
+
+def test_an_answer_for_a_client_that_moved_on_loads_nothing():
+    _, learning, now_s, _, question = _linked(in_charge=True)
+    learning.learn(_batch(["candle:S1"], now_s + 0.1), _at(now_s + 0.1))
+    question.answer = [0.9] * len(question.ranking.found)
+    assert learning.answered(question, _at(now_s + 0.2)) == ()
+
+
+def test_what_was_left_to_a_network_that_fails_is_loaded_by_the_tables():
+    link, learning, now_s, _, question = _linked(in_charge=True)
+    question.doubtful = {b"candle:S3": Candidate(12_345, 0.4, 1)}
+    link.in_charge = False
+    wanted = learning.answered(question, _at(now_s + 0.02))
+    assert [(each.key, each.candidate.source) for each in wanted] == [(b"candle:S3", "tables")]
 
 
 def test_nothing_in_a_batch_is_loaded_for_the_batch_itself():
