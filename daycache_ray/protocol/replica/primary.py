@@ -202,7 +202,7 @@ class Primary:
             previous = log.last_lsn
         elif previous < log.last_lsn and len(follower.in_flight) < BATCHES_IN_FLIGHT:
             if previous < log.base_lsn:
-                self.copying.begin(follower, out)
+                self._copy_to(follower, now, out)
                 previous = log.last_lsn
             else:
                 records = log.batch(previous, settings.prepare_records_max, settings.prepare_bytes_max)
@@ -246,13 +246,21 @@ class Primary:
             follower.granted_ns = ack.sent_at_ns
         if ack.matched:
             follower.acknowledged(ack.lsn)
-        elif follower.copy is None:
+        elif follower.copy is None and ack.sent_at_ns:
             if ack.needs_copy:
-                self.copying.begin(follower, out)
+                self._copy_to(follower, now, out)
             elif ack.lsn < follower.next_lsn - 1 or not follower.in_flight:
                 follower.rewind(max(ack.lsn, follower.match_lsn))
         self.advance(now, out)
         self.ship(follower, now, out)
+
+    def _copy_to(self, follower: Follower, now: Instant, out: list[Effect]) -> None:
+        """Begin a copy; a member in sync holds all that is settled, if it needs one it must leave the set first."""
+        if follower.member not in self.in_sync.agreed:
+            self.copying.begin(follower, out)
+        elif self.proposal is None:
+            self.state.count("in-sync member needs a copy")
+            self._propose(Intent.DROP, (follower.member,), now, out)
 
     def _stranger(self, epoch: int, now: Instant, out: list[Effect]) -> None:
         """An acknowledgement from a later term, or from a member that is not known: the coordinator knows more."""

@@ -15,15 +15,15 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from daycache_ray.protocol.lease import Patience
+from daycache_ray.protocol.replica.candidacy import Candidacy
 from daycache_ray.protocol.replica.following import Following
 from daycache_ray.protocol.replica.primary import NOT_PRIMARY, Primary
 from daycache_ray.protocol.replica.state import ReplicaState
 from daycache_ray.protocol.replica.statistics import ReplicaFigures
 from daycache_ray.protocol.replica.writing import Writing
 from daycache_ray.protocol.settings import ReplicaSettings
-from daycache_ray.words.effects import Effect, Refuse, Send, Serve, Tell
+from daycache_ray.words.effects import Effect, Refuse, Send, Serve
 from daycache_ray.words.messages import (
-    AskConfiguration,
     Configuration,
     Configure,
     ConnectionClosed,
@@ -34,14 +34,12 @@ from daycache_ray.words.messages import (
     FillAsked,
     FillFailed,
     FillStored,
-    Intent,
     Leave,
     NextExpiry,
     PeerFenced,
     PeerGone,
     Prepare,
     PrepareAck,
-    Propose,
     ReadAt,
     ReplicaMessage,
     Submit,
@@ -80,12 +78,10 @@ class ShardReplica:
         self.following = Following(self.state, self.patience)
         self.primary: Primary | None = None
         self.writing: Writing | None = None
-        self.configuration: Configuration | None = None
-        self.proposal: Propose | None = None
+        self.candidacy = Candidacy(shard, self.state, self.patience, now)
         self.left = False
         self.superseded = False
         """The seat belongs to a newer incarnation: the shell ends this one, and may register anew."""
-        self.asked_ns = now.boot_ns
         self._handlers: dict[type, Callable[[Any, Instant, list[Effect]], None]] = {
             Submit: self._submit,
             ReadAt: self._read,
@@ -121,8 +117,8 @@ class ShardReplica:
             self.primary.tick(now, out)
             self.writing.log_horizon(now, out)
             self.writing.expire_fills(now, out)
-        elif now.boot_ns >= self.next_tick_ns():
-            self._wait(now, out)
+        else:
+            self.candidacy.tick(now, out)
         return tuple(out)
 
     def next_tick_ns(self) -> int:
@@ -132,10 +128,12 @@ class ShardReplica:
             horizon = self.writing.horizon_due_ns()
             fill = self.primary.fills.next_deadline_ns() if self.primary.fills.by_number else None
             return min(due, horizon if horizon is not None else due, fill if fill is not None else due)
-        asks = self._asks_ns()
-        if self._may_propose():
-            return min(asks, self.patience.ends_ns())
-        return asks
+        return self.candidacy.next_tick_ns()
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """The latest configuration that this incarnation has heard of, None before the first."""
+        return self.candidacy.configuration
 
     @property
     def role(self) -> Role:
@@ -203,9 +201,9 @@ class ShardReplica:
             return
         if c.term < self.state.term:
             return
-        self.configuration = c
+        self.candidacy.configuration = c
         if c.epoch > self.patience.candidate_epoch:
-            self.proposal = None
+            self.candidacy.proposal = None
         if c.primary == self.member:
             if self.primary is not None and c.term == self.state.term:
                 self.primary.configure(c, now, out)
@@ -227,7 +225,7 @@ class ShardReplica:
         self._step_down(out)
         self.superseded = self.left = True
         self.state.role = Role.FENCED
-        self.proposal = None
+        self.candidacy.proposal = None
         self.state.publish(out)
 
     def _role_in(self, c: Configuration) -> Role:
@@ -259,13 +257,9 @@ class ShardReplica:
     def _prepared(self, m: Prepare, now: Instant, out: list[Effect]) -> None:
         if self.configuration is None or self.left or not self._follows(m.sender, m.term, now, out):
             return
-        if m.epoch > self.configuration.epoch and now.boot_ns >= self.asked_ns + 2 * self.settings.beacon_ns:
-            self._ask(now, out)
+        if m.epoch > self.configuration.epoch:
+            self.candidacy.ask_soon(now, out)
         self.following.prepared(m, now, out)
-
-    def _ask(self, now: Instant, out: list[Effect]) -> None:
-        self.asked_ns = now.boot_ns
-        out.append(Tell(AskConfiguration(self.shard, self.member)))
 
     def _copy_part(self, m: CopyPart, now: Instant, out: list[Effect]) -> None:
         if self.configuration is None or self.left or not self._follows(m.sender, m.epoch, now, out):
@@ -285,9 +279,9 @@ class ShardReplica:
             self._step_down(out)
             state.term = term
             state.role = Role.JOINING
-            self.proposal = None
+            self.candidacy.proposal = None
             state.publish(out)
-            self._ask(now, out)
+            self.candidacy.ask(now, out)
         return self.primary is None
 
     def _acknowledged(self, m: PrepareAck, now: Instant, out: list[Effect]) -> None:
@@ -298,62 +292,20 @@ class ShardReplica:
         if self.primary is not None:
             self.primary.copy_acknowledged(m, now, out)
 
-    # ------------------------------------------------------------------ patience
-
-    def _may_propose(self) -> bool:
-        c = self.configuration
-        return (
-            c is not None
-            and self.state.role == Role.SECONDARY
-            and c.term == self.state.term
-            and self.proposal is None
-            and not self.left
-        )
-
-    def _asks_ns(self) -> int:
-        """Return when to turn to the coordinator: to repeat a proposal, or because nobody else speaks."""
-        if self.proposal is not None:
-            return self.asked_ns + 2 * self.settings.beacon_ns
-        if self.configuration is None:
-            return self.asked_ns + self.settings.silence_ns
-        return max(self.asked_ns, self.patience.heard_ns) + self.settings.silence_ns
-
-    def _wait(self, now: Instant, out: list[Effect]) -> None:
-        """Propose when the grace ran out, repeat a proposal, or ask how things stand."""
-        if self._may_propose() and now.boot_ns >= self.patience.ends_ns():
-            self._propose(now, out)
-        elif now.boot_ns >= self._asks_ns():
-            self.asked_ns = now.boot_ns
-            out.append(Tell(self.proposal or AskConfiguration(self.shard, self.member)))
-
-    def _propose(self, now: Instant, out: list[Effect]) -> None:
-        assert self.configuration is not None
-        self.state.count("proposed itself")
-        epoch = self.configuration.epoch
-        self.proposal = Propose(self.shard, self.member, epoch, int(Intent.PROMOTE))
-        self.patience.propose(epoch)
-        self.asked_ns = now.boot_ns
-        out.append(Tell(self.proposal))
-
     def _peer_gone(self, m: PeerGone, now: Instant, out: list[Effect]) -> None:
         # A broken connection proves nothing: the process may answer readers of its own node for long (R33).
         if "R33" in self.settings.without:
-            self._peer_fenced(PeerFenced(m.member), now, out)
+            self.candidacy.fenced(m.member, now, out)
 
     def _peer_fenced(self, m: PeerFenced, now: Instant, out: list[Effect]) -> None:
-        if self._may_propose() and self.configuration is not None and self.configuration.primary == m.member:
-            self.state.count("R33 fenced")
-            self._propose(now, out)
+        self.candidacy.fenced(m.member, now, out)
 
     def _leave(self, m: Leave, now: Instant, out: list[Effect]) -> None:
         self._step_down(out)
         self.left = True
         self.state.role = Role.FENCED
         self.state.publish(out)
-        if self.configuration is not None:
-            self.proposal = Propose(self.shard, self.member, self.configuration.epoch, int(Intent.RESIGN))
-            self.asked_ns = now.boot_ns
-            out.append(Tell(self.proposal))
+        self.candidacy.resign(now, out)
 
     # ------------------------------------------------------------------ requests
 
