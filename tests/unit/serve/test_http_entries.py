@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from daycache_ray.serve.http_api import create_api
 from tests.unit.serve.fake_cache import NOW_S, FakeCluster
 from tests.unit.serve.http_answers import problem, store
 
@@ -166,3 +167,14 @@ async def test_many_at_once(client: httpx.AsyncClient, cluster: FakeCluster) -> 
     problem(await client.post(path, content=b"{"), 400, "invalid-argument")
     problem(await client.post(path, json={"keys": [""]}), 400, "invalid-key")
     problem(await client.post("/v1/regions/nope/entries:batchGet", json={"keys": []}), 404, "unknown-region")
+
+
+async def test_keys_below_a_route_prefix(cluster: FakeCluster) -> None:
+    """A second cluster's door lies below a prefix; the undecoded path has it, too."""
+    api = create_api(cluster.cache, cluster.cluster_map)
+    transport = httpx.ASGITransport(api, root_path="/second")
+    async with httpx.AsyncClient(transport=transport, base_url="http://daycache/second") as client:
+        assert (await client.put(ORDERS + "a%2F%FF", content=b"v")).status_code == 204
+        assert [place[2] for place in cluster.entries] == [b"a/\xff"]
+        refused = await client.post(ORDERS + "k")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, GET, HEAD, PUT")
