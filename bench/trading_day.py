@@ -162,14 +162,21 @@ class TradingDay:
         )
 
     def write_parquet(self, path: str | Path) -> None:
-        """Write the day as a trace: ts (us), key (u64), name, client, service, type, cost_us, pbest."""
+        """Write the day as a trace: ts (us), key (u64), name, client, service, type, cost_us, pbest.
+
+        A key's number is type << 40 | symbol << 20 | the number in its name (window, desk, reference).
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         kinds, services = list(KEY_TYPES), list(CHAINS)
+        symbols: dict[str, int] = {}
         numbers: dict[str, int] = {}
         for key, kind in self.keys.items():
-            numbers[key] = (kinds.index(kind) << 40) + len(numbers)
+            parts = key.split(":")[1:]
+            words = [symbols.setdefault(part, len(symbols) + 1) for part in parts if not part.isdigit()]
+            fields = [int(part) for part in parts if part.isdigit()]
+            numbers[key] = (kinds.index(kind) << 40) + (sum(words) << 20) + sum(fields)
         rows = self.accesses
         table = pa.table(
             {
