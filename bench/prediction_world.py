@@ -21,6 +21,8 @@ OUTSTANDING_MAX = 64
 """Prefetches on their way at once."""
 PROBATION_SHARE = 0.1
 """Part of the capacity in which prefetched keys may wait for their first use."""
+PROBATION_LEAST = 8
+"""Room for one chain, in caches of which a tenth would be less, unless it were more than a quarter."""
 
 EVICTIONS: dict[str, Callable[[], Eviction]] = {"lru": Lru, "sieve": Sieve, "gdsf": Gdsf}
 
@@ -74,7 +76,8 @@ class World:
         self._timed = timed
         self._outcomes = outcomes
         self._main: Eviction = EVICTIONS[eviction]()
-        self._probation = Probation(keys_max=max(1, int(capacity * PROBATION_SHARE)))
+        places = max(int(capacity * PROBATION_SHARE), min(PROBATION_LEAST, capacity // 4), 1)
+        self._probation = Probation(keys_max=places)
         self._ready_us: dict[int, int] = {}
         """When a load on its way arrives, for loads of both kinds."""
         self._ahead: set[int] = set()
@@ -111,7 +114,10 @@ class World:
 
     def prefetch(self, key: int, now_us: int, cost_us: int) -> None:
         """Load `key` ahead unless it is here, on its way, or too many are."""
-        if key in self._main or key in self._probation or key in self._ready_us:
+        if key in self._probation:
+            self._probation.renew(key)
+            return
+        if key in self._main or key in self._ready_us:
             return
         if len(self._ahead) >= OUTSTANDING_MAX:
             return

@@ -1,4 +1,4 @@
-"""Where prefetched keys wait for their first use: first in, first out, and never in the way of used ones."""
+"""Where prefetched keys wait for their first use: oldest prediction out first, never in the way of used ones."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ class Probation:
             del self._keys[gone]
         self._keys[key] = None
         return gone
+
+    def renew(self, key: int) -> None:
+        """Let a key that waits here, and was predicted again, go after all others."""
+        del self._keys[key]
+        self._keys[key] = None
 
     def take(self, key: int) -> bool:
         """Remove a key because somebody asked for it; False when it is not here."""

@@ -61,3 +61,5 @@ def test_probation_is_first_in_first_out_and_gives_up_what_was_used() -> None:
     assert waiting.insert(5) == 1
     assert 2 not in waiting
     assert len(waiting) == 3
+    waiting.renew(3)
+    assert waiting.insert(6) == 4, "what was predicted again goes after the others"
