@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from daycache_ray.actors.replica import StoreInfo
+from daycache_ray.actors.replica import OpenedStore
 from daycache_ray.protocol.coordinator import ShardCoordinator
 from daycache_ray.words.cluster_map import ClusterMap, MemberAddress, ShardMap
 from daycache_ray.words.config import ClusterConfig
@@ -21,7 +21,7 @@ class Seat(msgspec.Struct):
     number: int
     actor: str = ""
     node_id: str = ""
-    info: StoreInfo | None = None
+    info: OpenedStore | None = None
     member: Member | None = None
 
 
@@ -102,7 +102,7 @@ def _lack(shard_map: ShardMap, copies: int) -> str:
     return "" if count >= copies else f"{shard_map.shard} has {count} of {copies} copies in sync"
 
 
-def _address(seat: Seat, info: StoreInfo, member: Member, in_sync: bool) -> MemberAddress:
+def _address(seat: Seat, info: OpenedStore, member: Member, in_sync: bool) -> MemberAddress:
     return MemberAddress(
         seat=seat.number,
         incarnation=member.incarnation,

@@ -21,7 +21,7 @@ from daycache_ray.actors.cluster_state import ClusterState, Roster
 from daycache_ray.actors.cluster_view import ClusterView, Seat
 from daycache_ray.actors.companions import Companions
 from daycache_ray.actors.fleet import Fleet
-from daycache_ray.actors.replica import ReplicaActor, StoreInfo
+from daycache_ray.actors.replica import ReplicaActor, OpenedStore
 from daycache_ray.protocol.coordinator import ShardCoordinator
 from daycache_ray.words.cluster_map import ClusterMap
 from daycache_ray.words.config import ClusterConfig
@@ -200,8 +200,8 @@ class Coordinator:
                 name, handle = await self._fleet.obtain(node_id)
                 seat.actor = name
                 fresh = self._machines[seat.shard].state.configuration is None
-                info: StoreInfo = await handle.open_store.remote(tuple(seat.shard), seat.number, fresh)
-                seat.info, seat.node_id = StoreInfo(*info), info.node_id
+                info: OpenedStore = await handle.open_store.remote(tuple(seat.shard), seat.number, fresh)
+                seat.info, seat.node_id = OpenedStore(*info), info.node_id
                 await self._handle(
                     seat.shard,
                     Register(0, seat.number, info.node_id, info.store_id, info.last_epoch, info.last_lsn),

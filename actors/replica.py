@@ -48,7 +48,7 @@ STORE_WAIT_S = 5.0
 _log = structlog.get_logger("daycache.replica")
 
 
-class StoreInfo(NamedTuple):
+class OpenedStore(NamedTuple):
     """What a replica found in its store, and how it can be reached."""
 
     node_id: str
@@ -83,7 +83,7 @@ class Replica(HandleCalls):
         self._desk: RequestDesk | None = None
         self._runner: Runner | None = None
         self._addresses: dict[Member, MemberAddress] = {}
-        self._info: StoreInfo | None = None
+        self._info: OpenedStore | None = None
         self._expirations_count = 0
 
     async def ping(self) -> None:
@@ -97,7 +97,7 @@ class Replica(HandleCalls):
         """Return when the actor ends in order; fails by Ray when it dies."""
         await self._closed.wait()
 
-    async def open_store(self, shard: tuple[str, int], seat: int, fresh: bool) -> StoreInfo:
+    async def open_store(self, shard: tuple[str, int], seat: int, fresh: bool) -> OpenedStore:
         """Take a seat: open its store, warm where one is there, and the sockets.
 
         `fresh`: the cluster has never had this shard, so what lies there is of nobody and is removed.
@@ -111,7 +111,7 @@ class Replica(HandleCalls):
         await self._server.listen(self._socket_path, host)
         recovered = self._store.recovered()
         last = recovered.records[-1] if recovered.records else None
-        self._info = StoreInfo(
+        self._info = OpenedStore(
             self._node_id,
             os.getpid(),
             recovered.store_id,
@@ -158,7 +158,7 @@ class Replica(HandleCalls):
             self._know(addresses)
             self._post(configure)
 
-    async def describe(self) -> tuple[tuple[int, int] | None, StoreInfo | None]:
+    async def describe(self) -> tuple[tuple[int, int] | None, OpenedStore | None]:
         """Return the member that this actor is, and how it is reached; for a coordinator that restarted."""
         member = None if self._runner is None else tuple(self._runner.machine.member)
         return member, self._info
