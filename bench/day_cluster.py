@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -124,5 +125,26 @@ def counts_of(statistics: Any) -> PrefetchCounts:
 
 
 def _network(statistics: Any) -> str:
-    """Return a word about the network behind Serve: whether it runs and how often it was asked."""
-    return "off" if statistics is None else str(statistics)
+    """Return a sentence about the network behind Serve: whether it is asked, and where it leads."""
+    if statistics is None:
+        return "not configured"
+    leads = sum(contest.network_leads for contest in statistics.contests)
+    asked = f"{statistics.questions_count:,} questions, {statistics.fresh_count:,} answered before the next access"
+    state = "on" if statistics.switch.on else f"switched off ({statistics.last_trouble or 'bad answers'})"
+    return f"{state}; {asked}; leads the tables in {leads} of {len(statistics.contests)} streams"
+
+
+def wait_for_network(cluster: str, deadline_s: float) -> bool:
+    """Return whether the cluster's predictor runs on Serve, after at most `deadline_s` seconds."""
+    from ray import serve
+
+    from daycache_ray.words.naming import predictor_application_name
+
+    until = time.monotonic() + deadline_s
+    while True:
+        application = serve.status().applications.get(predictor_application_name(cluster))
+        if application is not None and application.status == "RUNNING":
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
