@@ -28,8 +28,7 @@ class EventualAck(NamedTuple):
 
     epoch: int
     lsn: int
-    client: int
-    sequence: int
+    answered_ns: int
 
 
 class Checks:
@@ -44,6 +43,8 @@ class Checks:
         self.eventual_acks: list[EventualAck] = []
         self.configurations: dict[int, tuple[object, ...]] = {}
         self.calls: dict[bytes, list[Call]] = {}
+        self.leased_since: dict[int, int] = {}
+        """By term: when its primary first had the lease, in true time."""
         self.undecided_count = 0
         self.lost_eventual_count = 0
 
@@ -71,6 +72,7 @@ class Checks:
     def _one_lease(self, node: SimulatedNode, new: PublishFence) -> None:
         if new.lease_until_ns <= node.clock.boot_ns():
             return
+        self.leased_since.setdefault(new.epoch, node.scheduler.now_ns)
         for other in self.nodes:
             if other is not node and other.leased():
                 raise Violation(f"two leases: {node} in epoch {new.epoch}, and {other} with {other.fence}")
@@ -182,6 +184,8 @@ class Checks:
                 self.lost_eventual_count += 1
                 if ack.epoch == final_term:
                     raise Violation(f"the EVENTUAL write {ack} is lost without a failover")
+                if any(term > ack.epoch and since <= ack.answered_ns for term, since in self.leased_since.items()):
+                    raise Violation(f"the lost EVENTUAL write {ack} was taken while another primary had the lease")
         for key, calls in self.calls.items():
             try:
                 if not is_linearizable(calls):

@@ -270,7 +270,7 @@ class SimulatedNode:
         elif isinstance(effect, Tell):
             self.network.send(self.seat, -1, self.coordinator.receive, effect.message, self, self.life)
         elif isinstance(effect, Answer):
-            self._reply(effect.token, "done", effect.results)
+            self._reply(effect.token, "done", (effect.results, self.scheduler.now_ns))
         elif isinstance(effect, Serve):
             self._serve(effect.token)
         elif isinstance(effect, Refuse):

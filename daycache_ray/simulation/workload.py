@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from daycache_ray.simulation.checkers import EventualAck
 from daycache_ray.simulation.linearizability import FOREVER, Call
 from daycache_ray.simulation.network import MS
 from daycache_ray.simulation.truth import Violation
@@ -144,7 +145,8 @@ class Client:
         if call_id != self.call_id or attempt != self.attempt or self.ended:
             return
         if word == "done":
-            self._written(value[0])
+            results, answered_ns = value
+            self._written(results[0], answered_ns)
         elif word == "read":
             entries, epoch, lsn = value
             self._read(entries[0], (epoch, lsn))
@@ -215,7 +217,7 @@ class Client:
             raise Violation(f"client {self.number} wrote {self.key!r} at {mine} and reads {version} at {session}")
         self.session = max(self.session, session)
 
-    def _written(self, result: OperationResult) -> None:
+    def _written(self, result: OperationResult, answered_ns: int) -> None:
         operation, checks = self.operation, self.world.checks
         assert operation is not None
         if self.level == Level.STRONG:
@@ -227,7 +229,7 @@ class Client:
             elif result.outcome == Outcome.NOT_DONE and operation.kind != OperationKind.ADD:
                 checks.read(self.key, self.floor, None, None, f"client {self.number}, refused,")
         elif result.outcome == Outcome.DONE:
-            self.world.eventual_write(result, self.number, self.sequence)
+            checks.eventual_acks.append(EventualAck(result.epoch, result.lsn, answered_ns))
         if result.outcome == Outcome.DONE:
             version = (result.epoch, result.lsn)
             self.session = max(self.session, version)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from daycache_ray.protocol.replica import ReplicaSettings
-from daycache_ray.simulation.checkers import Checks, EventualAck
+from daycache_ray.simulation.checkers import Checks
 from daycache_ray.simulation.clocks import NodeClock
 from daycache_ray.simulation.network import MS, Network
 from daycache_ray.simulation.node import SimulatedNode
@@ -15,7 +15,6 @@ from daycache_ray.simulation.swarm import Swarm, draw
 from daycache_ray.simulation.trouble import Trouble
 from daycache_ray.simulation.truth import Violation
 from daycache_ray.simulation.workload import Client
-from daycache_ray.words.operations import OperationResult
 from daycache_ray.words.types import Role, ShardId
 
 TROUBLE_NS = 3_500 * MS
@@ -72,10 +71,6 @@ class World:
             node.evicts = self.swarm.evicts
         self.clients = [Client(self, 1 + number, self.swarm.mix) for number in range(self.swarm.mix.clients_count)]
         self.trouble = Trouble(self)
-
-    def eventual_write(self, result: OperationResult, client: int, sequence: int) -> None:
-        """An EVENTUAL write was acknowledged."""
-        self.checks.eventual_acks.append(EventualAck(result.epoch, result.lsn, client, sequence))
 
     def begin(self) -> None:
         """Start the nodes and the clients."""
