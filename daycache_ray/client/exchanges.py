@@ -66,14 +66,28 @@ def ask(
     *,
     writes: bool = False,
     size_bytes: int = 0,
+) -> Exchange[Any]:
+    """Return a primary's answer; see `converse`."""
+    answer, _ = yield from converse(session, shard, build, deadline_at_s, writes=writes, size_bytes=size_bytes)
+    return answer
+
+
+def converse(
+    session: Session,
+    shard: ShardId,
+    build: Build,
+    deadline_at_s: float,
+    *,
+    writes: bool = False,
+    size_bytes: int = 0,
     any_copy: bool = False,
     patient: bool = False,
     undo: Undo | None = None,
-) -> Exchange[Any]:
-    """Ask a shard's primary until it answers or the deadline passes; see `router.Retry` for the errors.
+) -> Exchange[tuple[Any, MemberAddress]]:
+    """Ask a shard's primary until it answers or the deadline passes; return its answer and who gave it.
 
-    `any_copy`: when the primary does not answer, another replica may. `patient`: the answer may take until
-    the deadline, so one attempt lasts that long. `undo`: see `Call`.
+    See `router.Retry` for the errors. `any_copy`: when the primary does not answer, another replica may.
+    `patient`: the answer may take until the deadline, so one attempt lasts that long. `undo`: see `Call`.
     """
     retry = Retry(shard, deadline_at_s, writes=writes, rng=session.rng)
     while True:
@@ -85,7 +99,8 @@ def ask(
                 raise ShardUnavailableError(f"{shard} has no primary at the moment")
             now_s = session.now_s()
             attempt_s = max(0.001, deadline_at_s - now_s) if patient else retry.attempt_s(now_s, size_bytes)
-            return (yield Call(member, build, attempt_s, undo))
+            answer = yield Call(member, build, attempt_s, undo)
+            return answer, member
         except CacheError as error:
             pause = retry.after(error, session.now_s(), router.cluster_map.version)
         yield pause

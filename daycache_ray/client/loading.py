@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from daycache_ray.client.arguments import DEADLINE_S, deadline_of, key_text
-from daycache_ray.client.exchanges import Exchange, Load, Tell, ask
+from daycache_ray.client.exchanges import Exchange, Load, Tell, ask, converse
 from daycache_ray.client.region_reads import Place, RegionReads
 from daycache_ray.client.region_writes import RegionWrites
 from daycache_ray.origins.loading import KeyLoader, resolve_loader
@@ -171,11 +171,10 @@ class RegionLoads:
         def build(request_id: int) -> FillAsk:
             return FillAsk(request_id, region, shard, place.stored, load_ms, wait)
 
-        member = session.router.primary(place.part.shard)
-        answer = yield from ask(
+        answer: tuple[FillAnswer, MemberAddress] = yield from converse(
             session, place.part.shard, build, deadline_at_s, patient=wait, undo=_give_back(region, shard)
         )
-        return answer, session.router.primary(place.part.shard) or member  # type: ignore[return-value]
+        return answer
 
     def _failure(self, place: Place, number: int, member: MemberAddress, message: str) -> Tell:
         region, shard = place.part.shard

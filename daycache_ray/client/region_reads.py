@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, cast
 
 from daycache_ray.client.arguments import LEVELS, deadline_of, key_bytes, level_number
-from daycache_ray.client.exchanges import Exchange, ask
+from daycache_ray.client.exchanges import Exchange, converse
 from daycache_ray.client.node_reads import FAR, Far
 from daycache_ray.client.records import Seen, seen_of
 from daycache_ray.client.session import Session, ShardSession
@@ -174,6 +174,7 @@ class RegionReads:
     ) -> Exchange[list[Seen | None]]:
         """Ask a shard's replicas for records, in the order of `places`."""
         token = part.token
+        bound_s = 0.0 if level == Level.STRONG else None
         found: list[Seen | None] = []
         for start in range(0, len(places), BATCH_OPERATIONS_MAX):
             keys = [place.stored for place in places[start : start + BATCH_OPERATIONS_MAX]]
@@ -181,16 +182,15 @@ class RegionReads:
             def build(request_id: int, keys: list[bytes] = keys) -> Read:
                 return Read(request_id, part.shard.region, part.shard.number, keys, level, token.epoch, token.lsn)
 
-            answer: Found = yield from ask(
+            answer: Found
+            answer, member = yield from converse(
                 self.session, part.shard, build, deadline_at_s, any_copy=level != Level.STRONG
             )
+            is_primary = member.seat == self.session.router.shard(part.shard).primary_seat
+            served_by = "primary" if is_primary else "secondary"
             newest_lsn = 0
             for place, record in zip(places[start:], answer.records, strict=False):
-                seen = (
-                    None
-                    if record is None
-                    else seen_of(record, place.key, "primary", 0.0 if level == Level.STRONG else None)
-                )
+                seen = None if record is None else seen_of(record, place.key, served_by, bound_s)
                 # A STRONG answer has the horizon of the log in it already; others may add the clock.
                 if seen is not None and level != Level.STRONG and seen.is_expired(time.time_ns()):
                     seen = None

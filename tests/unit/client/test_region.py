@@ -208,6 +208,14 @@ def test_an_eventual_read_finds_another_copy(stage: Stage) -> None:
     assert [seat for seat, _ in stage.replica.requests][-2:] == [0, 0]
 
 
+def test_an_entry_of_another_copy_says_so(stage: Stage) -> None:
+    stage.region.set("a", 1)
+    stage.replica.script = [ShardUnavailableError("dead"), None]
+    entry = stage.region.get_entry("a", level="eventual")
+    assert entry is not None
+    assert (entry.served_by, entry.staleness_bound_s) == ("secondary", None)
+
+
 def test_a_repeated_write_keeps_its_number_and_is_applied_once(stage: Stage) -> None:
     stage.region.increment("n")
     replica, answer = stage.replica, stage.replica.answer
