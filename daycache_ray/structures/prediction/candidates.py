@@ -76,11 +76,8 @@ class Candidates:
         """Count an access of `key`, whoever asked."""
         self._recency.learn(key)
 
-    def nominate(self, history: History, rare_ratio: float = 0.0) -> tuple[Nominated, list[int]]:
-        """Return the candidates with their evidence, and the evidence for "none of them".
-
-        Successors with less than `rare_ratio` of their context's visits are passed over, to save time.
-        """
+    def nominate(self, history: History) -> tuple[Nominated, list[int]]:
+        """Return the candidates with their evidence, and the evidence for "none of them"."""
         tables, key = self._tables, history.key
         rows: tuple[tuple[Row | None, int], ...] = (
             (tables[0].row(history.order3), 0),
@@ -100,7 +97,7 @@ class Candidates:
             if row is None:
                 none.append(none_base + BUCKETS)
             else:
-                none.append(none_base + _add_row(found, row, anchor, bit, base, rare_ratio))
+                none.append(none_base + _add_row(found, row, anchor, bit, base))
             bit <<= 1
             base += BUCKETS
             none_base += BUCKETS + 1
@@ -153,30 +150,24 @@ def _add(found: Nominated, name: int, marks: int, number: int) -> None:
         found[name] = [marks, number]
 
 
-def _add_row(found: Nominated, row: Row, anchor: int, bit: int, base: int, rare_ratio: float) -> int:
+def _add_row(found: Nominated, row: Row, anchor: int, bit: int, base: int) -> int:
     """Nominate a table's successors and return the bucket of the first. The hot loop: written for speed."""
     held = found.get
-    total, newest = row[0], row[1]
-    offset = total * _SPAN
-    rare = total * rare_ratio
-    first_bucket = -1
+    newest = row[1]
+    offset = row[0] * _SPAN
+    marks = bit
     for place in range(2, len(row), 2):
-        count = row[place + 1]
-        if count < rare:
-            break
-        bucket = BUCKET_OF[offset + count]
-        marks = 0
-        if first_bucket < 0:
-            first_bucket = bucket
-            marks = bit
-        if row[place] == newest:
+        successor = row[place]
+        number = base + BUCKET_OF[offset + row[place + 1]]
+        if successor == newest:
             marks |= bit << 8
-        name = row[place] + anchor
+        name = successor + anchor
         evidence = held(name)
         if evidence is not None:
             if marks:
                 evidence[0] |= marks
-            evidence.append(base + bucket)
+            evidence.append(number)
         elif len(found) < _TABLE_CANDIDATES_MAX and 0 <= name <= _KEY_MAX:
-            found[name] = [marks, base + bucket]
-    return first_bucket if first_bucket >= 0 else BUCKET_OF[offset + row[3]]
+            found[name] = [marks, number]
+        marks = 0
+    return BUCKET_OF[offset + row[3]]
