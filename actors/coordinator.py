@@ -21,7 +21,7 @@ from daycache_ray.actors.cluster_state import ClusterState, Roster
 from daycache_ray.actors.cluster_view import ClusterView, Seat
 from daycache_ray.actors.companions import Companions
 from daycache_ray.actors.fleet import Fleet
-from daycache_ray.actors.replica import ReplicaActor, OpenedStore
+from daycache_ray.actors.replica import OpenedStore, ReplicaActor
 from daycache_ray.protocol.coordinator import ShardCoordinator
 from daycache_ray.words.cluster_map import ClusterMap
 from daycache_ray.words.config import ClusterConfig

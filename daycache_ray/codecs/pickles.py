@@ -17,7 +17,7 @@ def encode(value: Any) -> Encoded:
     from ray import cloudpickle  # Takes lambdas and classes of __main__, too; Ray is there wherever a cache is.
 
     try:
-        return PICKLE, cloudpickle.dumps(value, protocol=5)  # type: ignore[no-untyped-call]
+        return PICKLE, cloudpickle.dumps(value, protocol=5)
     except Exception as error:
         raise InvalidValueError(
             f"a value of type '{type(value).__qualname__}' cannot be pickled: {error}; store its data instead"

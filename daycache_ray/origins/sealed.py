@@ -23,7 +23,7 @@ class SealedLoader:
         # Ray's own copy is there wherever Ray is. Late, because loaders are resolved without Ray, too.
         from ray import cloudpickle
 
-        return cls(cloudpickle.dumps(loader))  # type: ignore[no-untyped-call]
+        return cls(cloudpickle.dumps(loader))
 
     def open(self) -> Any:
         """Return the loader, unpickled once per envelope; raises what its imports raise."""

@@ -25,7 +25,8 @@ class Follower:
     """
 
     __slots__ = (
-        "copy", "granted_ns", "heard_ns", "in_flight", "match_lsn", "member", "next_lsn", "resume_lsn", "sent_ns", "told_lsn",
+        "copy", "granted_ns", "heard_ns", "in_flight", "match_lsn", "member", "next_lsn", "resume_lsn", "sent_ns",
+        "told_lsn",
     )  # fmt: skip
 
     def __init__(self, member: Member, next_lsn: int, now_ns: int) -> None:
