@@ -158,10 +158,9 @@ class Replica(HandleCalls):
             self._know(addresses)
             self._post(configure)
 
-    async def describe(self) -> tuple[tuple[int, int] | None, OpenedStore | None]:
+    async def describe(self) -> tuple[Member | None, OpenedStore | None]:
         """Return the member that this actor is, and how it is reached; for a coordinator that restarted."""
-        member = None if self._runner is None else tuple(self._runner.machine.member)
-        return member, self._info
+        return None if self._runner is None else self._runner.machine.member, self._info
 
     async def leave(self, remove: bool) -> None:
         """End in order; `remove` takes the store away too."""

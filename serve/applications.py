@@ -50,8 +50,9 @@ def _start() -> tuple[str, int]:
         probe.bind((HOST, 0))
         free_port = probe.getsockname()[1]
     serve.start(proxy_location="HeadOnly", http_options={"host": HOST, "port": free_port})
-    options = _get_global_client().http_config
-    return options.host or HOST, options.port
+    client = _get_global_client()
+    assert client is not None, "serve.start has just made it"
+    return client.http_config.host or HOST, client.http_config.port
 
 
 def _other_http_applications(name: str) -> list[str]:
