@@ -38,7 +38,7 @@ from bench.recorded_day import RecordedDay, read_day
 from bench.replay import Replayed
 from bench.replay_pool import ReplayPool
 from bench.tables import wide_console
-from bench.trading_day import KEY_TYPES, DayPlan, TradingDay, trading_day
+from bench.trading_day import DayPlan, TradingDay, trading_day
 
 PROCESSES_COUNT = 3
 GRADE_KEYS_COUNT = 2_000
@@ -112,7 +112,7 @@ def _run(options: argparse.Namespace, pace: Pace, console: Console, begun: float
     options.out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="daycache-demo-")))
-        regions = {**{kind.name: kind.region for kind in KEY_TYPES.values()}, "trace": "market_data"}
+        regions = {access.kind: access.region for access in day.accesses}
         origin = stack.enter_context(filled_origin(options.database, folder, day.keys, regions, options.seed))
         console.print(
             f"origin: {origin.kind}, {origin.rows_count:,} rows, {origin.bytes_count / 2**20:.1f} MiB in "

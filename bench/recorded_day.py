@@ -11,11 +11,12 @@ from pathlib import Path
 
 from bench.trading_day import Access
 
-ORIGIN_US = 5_000
-"""What a load takes where the trace has no `cost_us`."""
+ORIGIN_US = 25_000
+"""What a load takes where the trace has no `cost_us`, before it is scaled."""
 COST_RATIO = 0.2
 """Recorded costs are replayed at a fifth, so that a replay of seconds is not all waiting."""
 ORIGIN_US_MAX = 60_000
+KINDS = "abcdefghijklmnopqrstuvwxyz"
 CLIENTS_MAX = 24
 REGION = "market_data"
 
@@ -68,13 +69,22 @@ def read_day(path: str | Path, *, requests_max: int, duration_s: float) -> Recor
     clients = columns.get("client", [0] * count)
     services = columns.get("service", [0] * count)
     costs = columns.get("cost_us")
+    kinds = _kinds([ORIGIN_US] * count if costs is None else costs)
     accesses = []
     for row in range(count):
-        origin_us = ORIGIN_US if costs is None else min(int(costs[row] * COST_RATIO), ORIGIN_US_MAX)
+        kind, origin_us = kinds[ORIGIN_US if costs is None else costs[row]]
         at_s = (times[row] - first) / (last - first) * duration_s
         client, service = int(clients[row]) % CLIENTS_MAX, f"service-{services[row]}"
-        accesses.append(
-            Access(at_s, f"trace:{columns['key'][row]}", REGION, client, service, "trace", origin_us, False, 0.0)
-        )
+        key = f"{kind}:{columns['key'][row]}"
+        accesses.append(Access(at_s, key, REGION, client, service, kind, origin_us, False, 0.0))
     missing = tuple(name for name in ("ts", "client", "service", "cost_us") if name not in names)
     return RecordedDay(Path(path).stem, duration_s, missing, accesses)
+
+
+def _kinds(costs_us: list[int]) -> dict[int, tuple[str, int]]:
+    """Return for each recorded cost a kind of key and what its origin takes; of more than 26, steps of two."""
+    replayed = {cost: min(int(cost * COST_RATIO), ORIGIN_US_MAX) for cost in set(costs_us)}
+    if len(set(replayed.values())) > len(KINDS):
+        replayed = {cost: 1 << took_us.bit_length() for cost, took_us in replayed.items()}
+    letters = dict(zip(sorted(set(replayed.values())), KINDS, strict=False))
+    return {cost: (f"trace{letters[took_us]}", took_us) for cost, took_us in replayed.items()}
