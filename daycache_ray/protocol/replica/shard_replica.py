@@ -214,7 +214,7 @@ class ShardReplica:
             self._supersede(out)
             return
         self._step_down(out)
-        if old is None or old.primary != c.primary:
+        if old is not None and old.primary != c.primary:
             self.patience.heard(now.boot_ns)
         self.state.term = c.term
         self.state.role = self._role_in(c)
