@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from daycache_ray.prediction.mixture import Mixture
 from daycache_ray.prediction.questions import HISTORY_COUNT, questions_of
@@ -51,6 +52,7 @@ class NetworkTrial:
     """Collects questions as the trace goes by, and runs the network over each full block."""
 
     def __init__(self, *, seed: int, type_shift: int) -> None:
+        torch.set_num_threads(1)  # so that its time is that of one core, as the tables' is
         self._trainer = OnlineTrainer(seed=seed, type_shift=type_shift)
         self._mixture = Mixture(2)
         self._histories: dict[Stream, deque[int]] = {}

@@ -106,6 +106,8 @@ class Predictor:
                 stream.ranking = None
             self._candidates.learn(stream.history, key, kind)
             stream.history = stream.history.after(key, kind)
+            if stream.steps and stream.history.order3 not in stream.steps:
+                stream.steps = {}  # the client left the chain: what was said of it would only grow old
         self._candidates.count(key)
         self._streams[client] = stream
 
@@ -125,7 +127,7 @@ class Predictor:
         if stream is None:
             return None
         if stream.ranking is None:
-            step = stream.steps.get(stream.history.order3)
+            step = stream.steps.pop(stream.history.order3, None)
             stream.ranking = step.ranking if step is not None else self._rank(stream.history)
         return stream.ranking
 

@@ -61,6 +61,17 @@ def test_a_roll_is_the_same_whether_continued_or_begun() -> None:
     assert [step.key for step in walked.roll(0, 4, 0.2)] == [step.key for step in begun.roll(0, 4, 0.2)]
 
 
+def test_what_was_said_ahead_does_not_outlive_the_way_there() -> None:
+    predictor = taught(CHAIN * 50)
+    predictor.roll(0, 8, 0.2)
+    for _ in range(30):  # since then the chain goes on differently, and nobody rolled
+        for key in (*CHAIN[:3], 77 << 44, 88 << 44):
+            predictor.observe(0, key)
+    for key in CHAIN[:3]:
+        predictor.observe(0, key)
+    assert predictor.predict(0)[0][0] == 77 << 44
+
+
 def test_noise_is_said_to_be_unpredictable() -> None:
     chance = random.Random(2)
     predictor = taught([chance.randrange(1 << 40) << 3 for _ in range(2000)])
