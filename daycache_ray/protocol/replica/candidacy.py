@@ -75,6 +75,7 @@ class Candidacy:
     def _asks_ns(self) -> int:
         if self.proposal is not None:
             return self.asked_ns + 2 * self.settings.beacon_ns
-        if self.configuration is None:
+        if self.configuration is None or self.state.role == Role.JOINING:
+            # Joining for long may mean that the seat has a newer incarnation and nobody said so.
             return self.asked_ns + self.settings.silence_ns
         return max(self.asked_ns, self.patience.heard_ns) + self.settings.silence_ns
