@@ -48,6 +48,7 @@ class Entries:
         self.order = environment.open_db(b"order")
         self.expiry = environment.open_db(b"expiry")
         self.counts = environment.open_db(b"large")
+        self.others = (self.order, self.expiry, self.counts)
         self._state = state
         self._large = large
         self._hand = 0

@@ -49,9 +49,11 @@ class Opened:
             if self.users_count > 0 or _opened.get(self.identity) is not self:
                 return
             del _opened[self.identity]
-        if self.is_owned:
-            self.environment.close()
-        del self.environment
+            # Under the lock: py-lmdb remembers the files a moment longer than it has them open, and a new
+            # generation may be given the same inode.
+            if self.is_owned:
+                self.environment.close()
+            del self.environment
 
 
 def open_owned(path: str, map_bytes: int) -> Opened:
@@ -145,10 +147,8 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _allocate_lock_file(path: str) -> None:
-    # Otherwise a reader that takes a slot on a full tmpfs dies of SIGBUS. Only while nobody has it open:
-    # closing any descriptor of a file drops all locks that the process has on it.
-    if os.path.exists(path):
-        return
+    # Otherwise a reader that takes a slot on a full tmpfs dies of SIGBUS. Only while this process has not opened
+    # the environment: closing any descriptor of a file drops all locks that the process has on it.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, _LOCK_FILE_BYTES)

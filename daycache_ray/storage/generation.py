@@ -8,7 +8,6 @@ is as it was before.
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 from collections.abc import Collection
 from typing import Any
@@ -16,17 +15,16 @@ from typing import Any
 import lmdb
 import msgspec
 
-from daycache_ray.storage import directory as directories
 from daycache_ray.storage.before_images import BeforeImages
 from daycache_ray.storage.entries import Entries
 from daycache_ray.storage.environments import open_owned
 from daycache_ray.storage.large_values import LARGE, LargeValues
 from daycache_ray.storage.log import Log
-from daycache_ray.storage.space import AllocatedSpace
+from daycache_ray.storage.space import PUT_PAGES, REMOVAL_PAGES, AllocatedSpace
 from daycache_ray.storage.state import STATE_KEY, State, assign_state, pack_state, unpack_state
 from daycache_ray.words.effects import Commit, FinishCopy
 from daycache_ray.words.errors import StoreFormatError
-from daycache_ray.words.limits import INLINE_RECORD_BYTES_MAX, LOG_BYTES_KEPT
+from daycache_ray.words.limits import INLINE_RECORD_BYTES_MAX, KEY_BYTES_MAX, LOG_BYTES_KEPT
 from daycache_ray.words.records import HEADER, HEADER_BYTES, LogRecord, RecordKind
 
 _PACK_HEADER = HEADER.pack
@@ -36,7 +34,11 @@ _ORDER_OFFSET = 24
 
 _PUT = int(RecordKind.PUT)
 _DELETE = int(RecordKind.DELETE)
-_TRUNCATED_RECORD_BYTES = INLINE_RECORD_BYTES_MAX
+_PAGES_PER_LOG_ENTRY = 2
+_ENTRY_BYTES = 160
+"""What LMDB and the orders, or msgpack and LMDB, add to a record."""
+_REFERENCE_RECORD_BYTES_MAX = INLINE_RECORD_BYTES_MAX + KEY_BYTES_MAX
+"""No more than a page's worth and a full key stands in the trees; what is larger is in a file."""
 _READER_CHECK_RECORDS = 64
 """A dead reader pins pages until it is noticed, which costs up to 10 us: look once for so many records."""
 
@@ -64,12 +66,13 @@ class Generation:
         self.large = large
         self._opened = open_owned(path, map_bytes or map_bytes_for(limit_bytes))
         self.environment = self._opened.environment
-        self._space = AllocatedSpace(os.path.join(path, "data.mdb"), limit_bytes)
+        self._space = AllocatedSpace(os.path.join(path, "data.mdb"), limit_bytes, self._free_pages)
         self.state = State()
         self.transaction: lmdb.Transaction[bytes] | None = None
         try:
             self._space.begin_turn(int(self.environment.info()["last_pgno"]))
-            self._space.expect(16, 0, 0, is_removal=False)
+            # As for a removal: a store that filled the memory must be opened to be emptied.
+            self._space.expect(0, 0, is_removal=True)
             self.entries = Entries(self.environment, self.state, large)
             self.log = Log(self.environment, self.state, large, limit_bytes)
             self.images = BeforeImages(self.environment, large)
@@ -105,7 +108,7 @@ class Generation:
     def append(self, records: Collection[LogRecord]) -> None:
         """Put records at the end of the log."""
         transaction = self.begin()
-        self._expect(records)
+        self._expect(records, is_logged=True)
         append = self.log.append
         for record in records:
             append(transaction, record)
@@ -113,7 +116,7 @@ class Generation:
     def apply(self, records: Collection[LogRecord], undoable: bool) -> None:
         """Make records visible, each where its LSN is the highest its key has seen."""
         transaction = self.begin()
-        self._expect(records)
+        self._expect(records, is_logged=False)
         state = self.state
         for record in records:
             if record.key:
@@ -130,7 +133,7 @@ class Generation:
         assert lsn >= state.commit_lsn, f"LSN {state.commit_lsn} is committed and cannot be cut at {lsn}"
         transaction = self.begin()
         count = len(self.images) + max(0, state.last_lsn - lsn)
-        self._space.expect(count, _TRUNCATED_RECORD_BYTES * min(len(self.images), 64), 0, is_removal=True)
+        self._space.expect(PUT_PAGES * count, 0, is_removal=True)
         while (newest := self.images.newest_above(lsn)) is not None:
             undone_lsn, key = newest
             visible = transaction.get(key, db=self.data)
@@ -155,8 +158,8 @@ class Generation:
     def load(self, items: Collection[tuple[bytes, bytes]]) -> None:
         """Put copied records with inline payload among the visible ones."""
         transaction = self.begin()
-        value_bytes = sum(len(record) for _, record in items if len(record) <= INLINE_RECORD_BYTES_MAX)
-        self._space.expect(len(items), value_bytes, sum(len(key) for key, _ in items), is_removal=False)
+        added = sum(min(len(record), _REFERENCE_RECORD_BYTES_MAX) + 2 * len(key) for key, record in items)
+        self._space.expect(PUT_PAGES * len(items), added + _ENTRY_BYTES * len(items), is_removal=False)
         for key, record in items:
             epoch, lsn, expires_at_ns, _, cost_us, codec, flags, _ = HEADER.unpack_from(record)
             copied = LogRecord(
@@ -182,14 +185,19 @@ class Generation:
         if transaction is None:
             return
         state = self.state
+        freed = 0
         if self._keep_lsn is not None:
+            freed = len(self.images) - state.base_lsn
             state.final_lsn = max(state.final_lsn, self.images.drop_through(transaction, state.commit_lsn))
             self.log.trim(transaction, self._keep_lsn)
+            freed += state.base_lsn - len(self.images)
         self.images.write(transaction)
         transaction.put(STATE_KEY, pack_state(state))
         self._unchecked_records += max(1, state.last_lsn - self._before.last_lsn)
+        transaction_id = transaction.id()
         transaction.commit()
         self.transaction = None
+        self._space.end_turn(transaction_id, _PAGES_PER_LOG_ENTRY * freed)
         self.large.settle()
 
     def abort(self) -> None:
@@ -276,41 +284,26 @@ class Generation:
         is_target = _U64(image, 0)[0] == stored.target_epoch and _U64(image, _LSN_OFFSET)[0] == stored.target_lsn
         return None if is_target else image
 
-    def _expect(self, records: Collection[LogRecord]) -> None:
-        value_bytes = key_bytes = 0
+    def _free_pages(self, last_page: int) -> tuple[int, int]:
+        """Count free pages as of the last commit; see AllocatedSpace."""
+        last_transaction_id = int(self.environment.info()["last_txnid"])
+        used = 2
+        with self.environment.begin() as reading:
+            for database in (None, self.data, *self.entries.others, self.log.log, self.images.undo):
+                about = reading.stat(database)
+                used += about["branch_pages"] + about["leaf_pages"] + about["overflow_pages"]
+        # A line for each slot of the readers: process, thread, transaction or "-".
+        slots = [line.split()[-1] for line in self.environment.readers().splitlines()[1:] if line.strip()]
+        pinned_since = min((int(slot) for slot in slots if slot.isdecimal()), default=last_transaction_id)
+        return last_page + 1 - used, min(pinned_since, last_transaction_id)
+
+    def _expect(self, records: Collection[LogRecord], is_logged: bool) -> None:
+        """Make sure of memory for records that are appended to the log, or made visible."""
+        added = _ENTRY_BYTES * len(records)
         is_removal = True
         for record in records:
             if record.kind == _PUT:
                 is_removal = False
-                size = len(record.value)
-                if size <= INLINE_RECORD_BYTES_MAX:
-                    value_bytes += size
-            key_bytes += len(record.key)
-        self._space.expect(len(records), value_bytes, key_bytes, is_removal)
-
-
-def make_generation(directory: str, number: int, limit_bytes: int) -> Generation:
-    """Open generation `number` of the store in `directory`, or make an empty, incomplete one."""
-    large = LargeValues(os.path.join(directory, directories.LARGE_NAME))
-    return Generation(directories.generation_path(directory, number), number, limit_bytes, large)
-
-
-def open_newest(directory: str, limit_bytes: int) -> Generation:
-    """Open the newest complete generation, or the first one of a new store; remove all others."""
-    chosen: Generation | None = None
-    for number in reversed(directories.generations(directory)):
-        if chosen is None:
-            generation = make_generation(directory, number, limit_bytes)
-            if generation.state.is_complete:
-                chosen = generation
-                continue
-            generation.close()
-        shutil.rmtree(directories.generation_path(directory, number))
-    if chosen is None:
-        # Not from 1: a reader that slept while the store was wiped must not find the number it knows.
-        chosen = make_generation(directory, int.from_bytes(os.urandom(4), "big") + 1, limit_bytes)
-        chosen.begin()
-        chosen.state.is_complete = True
-        chosen.end_turn()
-    chosen.remove_unmeant_files()
-    return chosen
+            added += min(len(record.value), _REFERENCE_RECORD_BYTES_MAX) + 2 * len(record.key)
+        pages = 0 if is_logged else (REMOVAL_PAGES if is_removal else PUT_PAGES) * len(records)
+        self._space.expect(pages, added, is_removal)

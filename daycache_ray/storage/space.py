@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import deque
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 import lmdb
@@ -18,11 +20,17 @@ from daycache_ray.words.errors import StoreFullError
 PAGE_BYTES: Final = 4096
 _STEP_BYTES_MAX: Final = 4 * 1024 * 1024
 _STEP_BYTES_MIN: Final = 256 * 1024
-_RESERVE_BYTES_MAX: Final = 2 * 1024 * 1024
-_RESERVE_BYTES_MIN: Final = 512 * 1024
+_RESERVE_BYTES: Final = 2 * 1024 * 1024
+"""Removals must be possible when nothing is left, or a full store could never be emptied: 16 at a time are."""
 
-PATH_PAGES: Final = 8
-"""Pages that one record can touch in the trees: a leaf each, and splits above them."""
+PUT_PAGES: Final = 8
+"""Pages that a record can touch in the trees of visible records: three leaves, their splits, its before-image."""
+
+REMOVAL_PAGES: Final = 6
+"""The same without splits."""
+
+_SPARE_PAGES_MIN: Final = 32
+_TURNS_REMEMBERED: Final = 64
 
 TURN_PAGES: Final = 24
 """Pages that a turn touches whatever it does: the roots, LMDB's list of free pages."""
@@ -31,34 +39,48 @@ TURN_PAGES: Final = 24
 class AllocatedSpace:
     """How much of a store's file is backed by memory."""
 
-    def __init__(self, path: str, limit_bytes: int) -> None:
-        """Watch over the file at `path`; allocate nothing yet."""
+    def __init__(self, path: str, limit_bytes: int, free_pages: Callable[[int], tuple[int, int]]) -> None:
+        """Watch over the file at `path`; allocate nothing yet.
+
+        `free_pages(last_page)` counts the pages below that are free, and says from which transaction on what was
+        freed is still pinned by a reader.
+        """
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self.allocated_bytes = 0
         self._step_bytes = min(_STEP_BYTES_MAX, max(_STEP_BYTES_MIN, limit_bytes // 16))
-        # Removals must be possible when nothing is left, or a full store could never be emptied.
-        self._reserve_bytes = min(_RESERVE_BYTES_MAX, max(_RESERVE_BYTES_MIN, limit_bytes // 32))
-        self._pages = 0
+        self._free_pages = free_pages
+        self._last_page = 0
         self._reach_bytes = 0
+        self._reusable_pages: int | None = None
+        self._turns: deque[tuple[int, int]] = deque(maxlen=_TURNS_REMEMBERED)
 
     def begin_turn(self, last_page: int) -> None:
         """Note the highest page in use when a turn begins."""
-        self._pages = last_page + 1
+        self._last_page = last_page
         self._reach_bytes = (last_page + 1 + TURN_PAGES) * PAGE_BYTES
+        self._reusable_pages = None
 
-    def expect(self, records_count: int, value_bytes: int, key_bytes: int, is_removal: bool) -> None:
-        """Make sure that the turn can write so much more.
+    def expect(self, pages_touched: int, bytes_added: int, is_removal: bool) -> None:
+        """Make sure that the turn can change so many pages and add so much more.
 
         Raises:
             OSError: ENOSPC; nothing was touched.
         """
-        touched = min(PATH_PAGES * records_count, self._pages + TURN_PAGES)
-        # Twice, for leaves are half full after a split; three times, for log, visible record and before-image.
-        added = 2 * (3 * value_bytes + 4 * key_bytes + 320 * records_count)
-        self._reach_bytes += touched * PAGE_BYTES + added
-        needed = self._reach_bytes if is_removal else self._reach_bytes + self._reserve_bytes
+        # No more pages can be changed than there are; and leaves are half full after a split.
+        touched = min(pages_touched, self._last_page + 1 + TURN_PAGES)
+        self._reach_bytes += touched * PAGE_BYTES + 2 * bytes_added
+        needed = self._reach_bytes if is_removal else self._reach_bytes + _RESERVE_BYTES
         if needed > self.allocated_bytes:
-            self._allocate(needed)
+            try:
+                self._allocate(needed)
+            except OSError as error:
+                if error.errno != errno.ENOSPC or not self._fits_into_free_pages():
+                    raise
+
+    def end_turn(self, transaction_id: int, pages_freed: int) -> None:
+        """Note how many pages a committed turn can have freed, beside those that it changed."""
+        pages = (self._reach_bytes // PAGE_BYTES) - self._last_page
+        self._turns.append((transaction_id, pages + pages_freed))
 
     def close(self) -> None:
         """Stop watching."""
@@ -76,13 +98,35 @@ class AllocatedSpace:
                 self.allocated_bytes = end
                 return
 
+    def _fits_into_free_pages(self) -> bool:
+        """Whether LMDB will find the turn's pages below the highest one, where memory is there already.
+
+        It takes free pages first, but not those that were freed since the oldest reader began; how many these are
+        at most is known from the turns. A record of two pages may need new ones all the same: for it some must be left.
+        """
+        spare_pages = self.allocated_bytes // PAGE_BYTES - self._last_page - 1
+        if spare_pages < _SPARE_PAGES_MIN:
+            return False
+        if self._reusable_pages is None:
+            free, pinned_since = self._free_pages(self._last_page)
+            oldest = self._turns[0][0] if self._turns else pinned_since + 1
+            # LMDB's own list of free pages is among the free ones here: 8 bytes each.
+            free -= TURN_PAGES + free // 256
+            recent = sum(pages for transaction_id, pages in self._turns if transaction_id >= pinned_since)
+            self._reusable_pages = free - recent if oldest <= pinned_since else 0
+        return (self._reach_bytes // PAGE_BYTES) - self._last_page <= self._reusable_pages
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error means that memory is at its end."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, lmdb.MapFullError) or (isinstance(error, lmdb.DiskError) and "No space" in str(error))
+
 
 def raise_full(error: BaseException, path: str) -> NoReturn:
     """Raise `error`, as StoreFullError where it means that memory is at its end."""
-    is_full = isinstance(error, lmdb.MapFullError) or (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    )
-    if is_full or (isinstance(error, lmdb.DiskError) and "No space" in str(error)):
+    if is_full(error):
         raise StoreFullError(
             f"the shared memory that holds {path} is full ({error}): nothing of this turn was written. Evict or delete "
             f"entries, remove what else lies there, or give it more (docker run --shm-size, a memory volume)"

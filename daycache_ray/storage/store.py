@@ -22,12 +22,14 @@ import lmdb
 from daycache_ray.storage import directory as directories
 from daycache_ray.storage.entries import Entries, Item
 from daycache_ray.storage.fence_page import FenceWriter, namespace_inode
-from daycache_ray.storage.generation import Generation, make_generation, open_newest
+from daycache_ray.storage.generation import Generation
+from daycache_ray.storage.opening import make_generation, open_newest
 from daycache_ray.storage.scan import scan_keys
 from daycache_ray.storage.snapshot import StoreSnapshot, inline_record
-from daycache_ray.storage.space import raise_full
+from daycache_ray.storage.space import is_full, raise_full
 from daycache_ray.storage.visited_page import VisitedPage, buckets_for
 from daycache_ray.words.effects import Append, Apply, Commit, FinishCopy, LoadItems, ResetStore, Truncate
+from daycache_ray.words.errors import StoreFormatError
 from daycache_ray.words.ports import Snapshot
 from daycache_ray.words.records import HEADER_BYTES, Recovered
 from daycache_ray.words.types import ShardId
@@ -103,6 +105,8 @@ class Store:
             return cls(directory, lock, identity.store_id, limit_bytes)
         except (OSError, lmdb.Error) as error:
             lock.release()
+            if isinstance(error, lmdb.Error) and not is_full(error):
+                raise StoreFormatError(f"{directory} cannot be opened ({error}): wipe the store") from error
             raise_full(error, directory)
         except BaseException:
             lock.release()

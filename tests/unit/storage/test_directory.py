@@ -139,3 +139,28 @@ OwnerLock(sys.argv[1]).release()
 print("free while the child lives")
 """
     assert in_another_process(script, directory) == "free while the child lives\n"
+
+
+def test_a_store_that_is_no_environment_is_refused(turns: Turns) -> None:
+    turns.put(b"k")
+    path = turns.store._current.path
+    turns.store.close()
+    with open(os.path.join(path, "data.mdb"), "r+b") as file:
+        file.write(b"x" * 8192)
+    with pytest.raises(StoreFormatError, match="wipe the store"):
+        reopen_as(turns)
+    directories.wipe(turns.directory)
+    turns.store = reopen_as(turns)
+    assert turns.value(b"k") is None
+
+
+def test_a_copy_that_broke_off_early_is_removed(turns: Turns) -> None:
+    turns.put(b"k")
+    number = turns.store.statistics().generation
+    broken = os.path.join(turns.directory, f"gen-{number + 1}")
+    os.mkdir(broken)
+    with open(os.path.join(broken, "data.mdb"), "wb") as file:
+        file.write(b"x" * 8192)
+    turns.reopen()
+    assert turns.value(b"k") == b"value"
+    assert not os.path.exists(broken)
