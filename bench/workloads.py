@@ -107,6 +107,8 @@ def levels(
         cases[f"get {level}"] = Case(partial(region.get, level=level), keys, server_pids)
         settle = region.flush if level == "weak" else None
         cases[f"set {level}"] = Case(partial(region.set, value=VALUE, level=level), keys, server_pids, settle)
+    if actor_call is not None:
+        cases[ACTOR_CALL] = Case(actor_call, keys)
     region.set_many(dict.fromkeys(keys, VALUE))
     return interleaved(cases, rounds=effort.rounds, duration_s=effort.duration_s)
 
