@@ -21,8 +21,9 @@ class Seat(msgspec.Struct):
     number: int
     actor: str = ""
     node_id: str = ""
-    info: OpenedStore | None = None
+    opened: OpenedStore | None = None
     member: Member | None = None
+    filling: bool = False
 
 
 class ClusterView:
@@ -47,9 +48,9 @@ class ClusterView:
         configuration = self._machines[shard].state.configuration
         in_sync = configuration.in_sync if configuration is not None else ()
         return [
-            _address(seat, seat.info, seat.member, seat.member in in_sync)
+            _address(seat, seat.opened, seat.member, seat.member in in_sync)
             for (owner, _), seat in self._seats.items()
-            if owner == shard and seat.member is not None and seat.info is not None
+            if owner == shard and seat.member is not None and seat.opened is not None
         ]
 
     def build_map(self, version: int, http_url: str, companions: Mapping[str, Any]) -> ClusterMap:
@@ -102,16 +103,16 @@ def _lack(shard_map: ShardMap, copies: int) -> str:
     return "" if count >= copies else f"{shard_map.shard} has {count} of {copies} copies in sync"
 
 
-def _address(seat: Seat, info: OpenedStore, member: Member, in_sync: bool) -> MemberAddress:
+def _address(seat: Seat, opened: OpenedStore, member: Member, in_sync: bool) -> MemberAddress:
     return MemberAddress(
         seat=seat.number,
         incarnation=member.incarnation,
         in_sync=in_sync,
         actor_name=seat.actor,
-        node_id=info.node_id,
-        pid=info.pid,
-        directory=info.directory,
-        socket_path=info.socket_path,
-        host=info.host,
-        port=info.port,
+        node_id=opened.node_id,
+        pid=opened.pid,
+        directory=opened.directory,
+        socket_path=opened.socket_path,
+        host=opened.host,
+        port=opened.port,
     )

@@ -20,28 +20,20 @@ from daycache_ray.actors.clocks import read_clocks
 from daycache_ray.actors.cluster_state import ClusterState, Roster
 from daycache_ray.actors.cluster_view import ClusterView, Seat
 from daycache_ray.actors.companions import Companions
-from daycache_ray.actors.fleet import Fleet
-from daycache_ray.actors.replica import OpenedStore, ReplicaActor
+from daycache_ray.actors.seating import Seating
 from daycache_ray.protocol.coordinator import ShardCoordinator
 from daycache_ray.words.cluster_map import ClusterMap
 from daycache_ray.words.config import ClusterConfig
-from daycache_ray.words.errors import CacheError, StoreFullError, UsageError
+from daycache_ray.words.errors import CacheError
 from daycache_ray.words.messages import (
     Configure,
     CoordinatorEffect,
     CoordinatorState,
-    MemberDied,
     Persist,
-    Register,
     Registered,
     SendConfigure,
-    StoreLost,
 )
-from daycache_ray.words.naming import NAMESPACE, coordinator_name
-from daycache_ray.words.types import CacheConsistencyLevel, Member, ShardId
-
-REFILL_S = 0.5
-"""Pause before a seat that could not be filled is tried again."""
+from daycache_ray.words.types import Member, ShardId
 
 _log = structlog.get_logger("daycache.coordinator")
 
@@ -61,7 +53,6 @@ class Coordinator:
         self._seats: dict[tuple[ShardId, int], Seat] = {}
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._stopping = False
         self._refusal: CacheError | None = None
         self._http_url = ""
         for region in config.regions:
@@ -72,14 +63,18 @@ class Coordinator:
                 self._machines[shard] = ShardCoordinator(shard, region.replicas, state)
                 for seat in range(region.replicas):
                     self._seats[shard, seat] = Seat(shard, seat)
-        self._fleet = Fleet(
-            config.name,
-            self._create_actor,
-            first_number=self._roster.next_actor_number,
-            on_death=self._on_death,
-            on_change=self._save_roster,
+        self._seating = Seating(
+            config,
+            cluster_id,
+            token,
+            machines=self._machines,
+            seats=self._seats,
+            first_actor_number=self._roster.next_actor_number,
+            handle=self._handle,
+            changed=self._save_roster,
+            refused=self._refuse,
         )
-        self._companions = Companions(config, lambda: self._map, self._publish_soon)
+        self._companions = Companions(config, lambda: self._map, lambda: self._spawn(self._publish()))
         # Versions of an earlier life may not have been saved to the last; a jump is beyond them all.
         self._view = ClusterView(config, cluster_id, token, self._machines, self._seats)
         version = self._roster.map_version + (0 if self._is_new else 1_000_000)
@@ -105,6 +100,7 @@ class Coordinator:
         Raises:
             CacheError: a store can never be opened as configured; the message says what to change.
         """
+
         def settled() -> bool:
             return not self._view.missing(self._map) or self._refusal is not None
 
@@ -141,141 +137,49 @@ class Coordinator:
 
     async def stop(self) -> None:
         """End every actor of the cluster and remove its memory; the caller ends this one."""
-        self._stopping = True
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
         self._companions.stop()
-        handles = list(self._fleet.handles.items())
-        leaving = [handle.leave.remote(True) for _, handle in handles]
-        if leaving:
-            await asyncio.wait([asyncio.ensure_future(_quietly(reference)) for reference in leaving], timeout=5)
-        for _, handle in handles:  # not by name: who has left in order is off the fleet's list already
-            ray.kill(handle)
+        await self._seating.stop()
         self._state.forget()
-
-    # Seats.
 
     async def _bring_up(self) -> None:
         if not self._is_new:
-            await self._adopt_survivors()
-        empty = [seat for seat in self._seats.values() if seat.member is None]
-        # Primaries first, then what a strong region needs, then the rest: start() returns before the rest.
-        strong = {region.name for region in self._config.regions if region.level is CacheConsistencyLevel.STRONG}
-        empty.sort(key=lambda seat: (seat.number - (seat.shard.region in strong), seat.number))
-        await asyncio.gather(*(self._fill(seat) for seat in empty))
-        for _ in range(self._config.spare_actors - len(self._fleet.spares)):
-            await self._add_spare()
+            await self._seating.adopt(self._roster)
+            await self._publish()
+        await self._seating.fill_all()
         await self._companions.start()
-
-    async def _adopt_survivors(self) -> None:
-        for name, (region, number, seat_number) in list(self._roster.seats.items()):
-            seat = self._seats.get((ShardId(region, number), seat_number))
-            try:
-                handle = ray.get_actor(name, namespace=NAMESPACE)
-                member, info = await handle.describe.remote()
-            except Exception:
-                continue
-            if seat is None or member is None:
-                continue
-            seat.actor, seat.info, seat.node_id = name, info, info.node_id
-            seat.member = Member(*member)
-            self._fleet.adopt(name, handle)
-        for name in self._roster.spares:
-            try:
-                handle = ray.get_actor(name, namespace=NAMESPACE)
-                node_id = await handle.node.remote()
-            except Exception:
-                continue
-            self._fleet.adopt(name, handle)
-            self._fleet.spares.append((name, node_id))
-        _log.info("coordinator restarted", members=sum(seat.member is not None for seat in self._seats.values()))
-        await self._publish()
-
-    async def _fill(self, seat: Seat) -> None:
-        while not self._stopping:
-            name = ""
-            try:
-                node_id = self._place(seat)
-                name, handle = await self._fleet.obtain(node_id)
-                seat.actor = name
-                fresh = self._machines[seat.shard].state.configuration is None
-                info: OpenedStore = await handle.open_store.remote(tuple(seat.shard), seat.number, fresh)
-                seat.info, seat.node_id = OpenedStore(*info), info.node_id
-                await self._handle(
-                    seat.shard,
-                    Register(0, seat.number, info.node_id, info.store_id, info.last_epoch, info.last_lsn),
-                )
-                self._save_roster()
-                return
-            except Exception as error:
-                _log.warning(
-                    "seat not filled",
-                    shard=str(seat.shard),
-                    seat=seat.number,
-                    reason=f"{type(error).__name__}: {error}",
-                )
-                cause = getattr(error, "cause", error)
-                if isinstance(cause, (StoreFullError, UsageError)):
-                    self._refusal = cause
-                    self._publish_soon()
-                if name:
-                    self._fleet.end(name)
-                seat.actor, seat.member = "", None
-                await asyncio.sleep(REFILL_S)
-
-    def _place(self, seat: Seat) -> str | None:
-        nodes = self._fleet.nodes()
-        if seat.node_id in nodes:
-            return seat.node_id  # its store may still be there
-        taken = [other.node_id for (shard, _), other in self._seats.items() if shard == seat.shard and other.member]
-        free = [node for node in nodes if node not in taken] or nodes
-        order = list(self._machines).index(seat.shard) + seat.number
-        return free[order % len(free)] if free else None
-
-    async def _on_death(self, name: str) -> None:
-        if self._stopping:
-            return
-        seat = next((seat for seat in self._seats.values() if seat.actor == name), None)
-        if seat is None:
-            await self._add_spare()
-            return
-        member, seat.member, seat.actor = seat.member, None, ""
-        if member is not None:
-            await self._handle(seat.shard, MemberDied(member))
-            if seat.node_id not in self._fleet.nodes():
-                await self._handle(seat.shard, StoreLost(member))
-        self._spawn(self._fill(seat))
-        self._spawn(self._add_spare())
-
-    async def _add_spare(self) -> None:
-        if self._config.spare_actors > len(self._fleet.spares) and not self._stopping:
-            try:
-                await self._fleet.add_spare(None)
-            except Exception as error:
-                _log.warning("no spare actor", reason=f"{type(error).__name__}: {error}")
-
-    def _create_actor(self, *, name: str, **options: Any) -> Any:
-        number = int(name.rpartition(":")[2])
-        return ReplicaActor.options(name=name, **options).remote(
-            self._config, self._cluster_id, self._token, number, coordinator_name(self._config.name)
-        )
 
     # The machines.
 
     async def _handle(self, shard: ShardId, message: Any) -> None:
-        effects = self._machines[ShardId(*shard)].handle(message, read_clocks())
+        shard = ShardId(*shard)
+        before = self._in_sync(shard)
+        effects = self._machines[shard].handle(message, read_clocks())
         for effect in effects:
-            self._perform(ShardId(*shard), effect, message)
+            self._perform(shard, effect)
+        for member in before - self._in_sync(shard):
+            seat = self._seats[shard, member.seat]
+            if seat.member == member:
+                self._seating.examine(seat)
         if effects:
             await self._publish()
 
-    def _perform(self, shard: ShardId, effect: CoordinatorEffect, cause: Any) -> None:
+    def _in_sync(self, shard: ShardId) -> set[Member]:
+        configuration = self._machines[shard].state.configuration
+        return set() if configuration is None else set(configuration.in_sync)
+
+    def _refuse(self, error: CacheError) -> None:
+        self._refusal = error
+        self._spawn(self._publish())
+
+    def _perform(self, shard: ShardId, effect: CoordinatorEffect) -> None:
         if isinstance(effect, Persist):
             self._persist(shard, effect.state)
         elif isinstance(effect, SendConfigure):
             seat = self._seats[shard, effect.member.seat]
-            handle = self._fleet.handles.get(seat.actor)
+            handle = self._seating.fleet.handles.get(seat.actor)
             if handle is not None and seat.member == effect.member:
                 handle.configure.remote(effect.message, self._view.addresses(shard))
         elif isinstance(effect, Registered):
@@ -286,7 +190,7 @@ class Coordinator:
             self._spawn(self._begin(seat.actor, effect.member, configure))
 
     async def _begin(self, actor: str, member: Member, configure: Configure | None) -> None:
-        handle = self._fleet.handles.get(actor)
+        handle = self._seating.fleet.handles.get(actor)
         if handle is None:
             return
         shard = next(seat.shard for seat in self._seats.values() if seat.actor == actor)
@@ -308,9 +212,6 @@ class Coordinator:
 
     # The map.
 
-    def _publish_soon(self) -> None:
-        self._spawn(self._publish())
-
     async def _publish(self) -> None:
         self._map = self._view.build_map(self._map.version + 1, self._http_url, self._companions.map_fields())
         self._roster.map_version = self._map.version
@@ -318,26 +219,20 @@ class Coordinator:
             self._changed.notify_all()
 
     def _save_roster(self) -> None:
-        self._roster.next_actor_number = self._fleet.next_number if hasattr(self, "_fleet") else 1
+        fleet = self._seating.fleet
+        self._roster.next_actor_number = fleet.next_number
         self._roster.seats = {
             seat.actor: (seat.shard.region, seat.shard.number, seat.number)
             for seat in self._seats.values()
             if seat.actor
         }
-        self._roster.spares = [name for name, _ in self._fleet.spares] if hasattr(self, "_fleet") else []
+        self._roster.spares = [name for name, _ in fleet.spares]
         self._state.save_roster(self._roster)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _quietly(reference: Any) -> None:
-    try:
-        await reference
-    except Exception as error:
-        _log.info("actor did not leave in order", reason=type(error).__name__)
 
 
 _remote: Any = ray.remote

@@ -163,3 +163,14 @@ def test_all_members_killed_at_once(cache: Cache) -> None:
         os.kill(member.pid, signal.SIGKILL)
     for number in range(200):
         assert region.get(f"all-{number}", level="strong", deadline_s=DEADLINE_S) == number
+
+
+def test_a_hung_secondary_is_replaced(cache: Cache) -> None:
+    wait_until(lambda: whole(cache, "strong"), "all copies in sync")
+    shard = cache.cluster_map.shards["strong"][0]
+    secondary = next(member for member in shard.members if member.seat != shard.primary_seat)
+    os.kill(secondary.pid, signal.SIGSTOP)
+    cache.region("strong").set("written-beside-a-hung-copy", 1, deadline_s=DEADLINE_S)
+    assert cache.region("strong").get("written-beside-a-hung-copy", level="strong") == 1
+    wait_until(lambda: whole(cache, "strong"), "all copies in sync again")
+    assert secondary.pid not in {member.pid for member in cache.cluster_map.shards["strong"][0].members}
