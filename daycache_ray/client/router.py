@@ -15,7 +15,6 @@ from daycache_ray.words.errors import (
     BackpressureError,
     CacheError,
     DeadlineExceededError,
-    NotEnoughReplicasError,
     NotPrimaryError,
     RetryableError,
     ShardUnavailableError,
@@ -114,7 +113,8 @@ class Retry:
             pause_s = max(pause_s, min(float(error.fields.get("retry_after_s", 0.0)), 1.0))
         if now_s + pause_s >= self.deadline_at_s:
             raise self._final(error) from error
-        wakes = not isinstance(error, (NotEnoughReplicasError, BackpressureError))
+        # A copy that came back is a new map, so too few copies are worth waking for; a full queue is not.
+        wakes = not isinstance(error, BackpressureError)
         return Pause(pause_s, map_version, wakes)
 
     def _final(self, error: CacheError) -> CacheError:

@@ -89,7 +89,7 @@ def test_pauses_grow_to_their_limit_and_vary() -> None:
         (StaleEpochError("x"), True),
         (ShardUnavailableError("x"), True),
         (UnknownOutcomeError("x"), True),
-        (NotEnoughReplicasError("x"), False),
+        (NotEnoughReplicasError("x"), True),
         (BackpressureError("x", retry_after_s=0.3), False),
     ],
 )
