@@ -32,4 +32,6 @@ class ReplicaSettings(NamedTuple):
     notice_ns: int = 5 * MS
     """How long a commit may wait for a Prepare that tells the secondaries of it."""
     uncommitted_records_max: int = 1_000_000
+    uncommitted_bytes_max: int = 256 * 1024 * 1024
+    """Beyond either, while the others do not keep up, writes are refused (R25)."""
     without: frozenset[str] = frozenset()

@@ -193,3 +193,16 @@ def test_a_batch_sees_its_own_operations() -> None:
         results = stage.answers[800 + key]
         assert [result.outcome for result in results] == [1, 1, 2, 1, 2]
         assert results[1].number == 5
+
+
+def test_a_primary_whose_secondary_does_not_keep_up_refuses_at_a_bound() -> None:
+    """What a failover would lose is bounded in records and in bytes (R25)."""
+    stage = Stage(2, 2, uncommitted_records_max=5).form()
+    for number in range(6):
+        assert stage.answers[stage.put(0, b"k%d" % number, b"v", Level.EVENTUAL)][0].outcome == Outcome.DONE
+    assert stage.answers[stage.put(0, K, b"v", Level.EVENTUAL)] == "BackpressureError"
+    stage.settle()
+    assert stage.answers[stage.put(0, K, b"v", Level.EVENTUAL)][0].outcome == Outcome.DONE
+    heavy = Stage(2, 2, uncommitted_bytes_max=1_000).form()
+    heavy.put(0, K, b"x" * 2_000, Level.EVENTUAL)
+    assert heavy.answers[heavy.put(0, K, b"v", Level.EVENTUAL)] == "BackpressureError"

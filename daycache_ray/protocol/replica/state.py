@@ -25,7 +25,7 @@ UNPINNED: Final = 1 << 62
 PINNED_FACTOR: Final = 16
 """A member that catches up may hold the log back to so many times what is kept, and each time that was
 not enough to twice as much, up to the last factor."""
-PINNED_FACTOR_MAX: Final = 1024
+PINNED_FACTOR_MAX: Final = 64
 
 
 class ReplicaState:
@@ -147,10 +147,13 @@ class ReplicaState:
 
     def _trim(self, out: list[Effect]) -> None:
         log, settings = self.log, self.settings
-        if len(log.records) < self.pinned_factor * settings.log_records_kept:
-            log.trim(min(self.settled_lsn, self.pinned_lsn), settings.log_records_kept, settings.log_bytes_kept)
-        else:
-            log.trim(self.settled_lsn, settings.log_records_kept, settings.log_bytes_kept)
+        up_to = self.settled_lsn
+        if self.pinned_lsn < up_to:
+            factor = self.pinned_factor
+            few = len(log.records) < factor * settings.log_records_kept
+            if few and log.kept_bytes < factor * settings.log_bytes_kept:
+                up_to = self.pinned_lsn
+        log.trim(up_to, settings.log_records_kept, settings.log_bytes_kept)
         out.append(Commit(self.settled_lsn, self.term, self.settled_horizon_ns, log.base_lsn))
 
     def _apply_up_to(self, lsn: int, out: list[Effect], commits: bool) -> None:

@@ -55,7 +55,12 @@ class Writing:
         if strong and len(self.primary.in_sync.agreed) < self.settings.strong_copies:
             out.append(Refuse(m.token, "NotEnoughReplicasError", TOO_FEW))
             return
-        if state.log.last_lsn - state.settled_lsn > self.settings.uncommitted_records_max:
+        log = state.log
+        behind = log.last_lsn - state.settled_lsn
+        if behind > self.settings.uncommitted_records_max or (
+            behind and log.kept_bytes > self.settings.uncommitted_bytes_max
+        ):
+            state.count("R25 too much not held")
             out.append(Refuse(m.token, "BackpressureError", TOO_MUCH))
             return
         window: Window | None = None
