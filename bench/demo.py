@@ -254,7 +254,7 @@ def _failover(console: Console, pace: Pace, daycache: Any, cache: Any) -> Failov
     console.print("now the primary of trading_positions is killed under STRONG writes; Ray will report a dead worker")
     with daycache.connect(cache.name, service="trading-engine-service") as other:
         return measure_failover(
-            cache.region("trading_positions"),
+            cache,
             other.region("trading_positions"),
             kills_count=pace.kills_count,
             on_kill=lambda pid, gap_ms: console.print(

@@ -126,7 +126,7 @@ def _measure(report: dict[str, Any], effort: workloads.Effort, console: Console)
         with _told(console, "failover"):
             with daycache.connect(name, service="failover") as other:
                 failover = measure_failover(
-                    cache.region("trading_positions"),
+                    cache,
                     other.region("trading_positions"),
                     kills_count=effort.kills_count,
                 )
@@ -209,7 +209,10 @@ def _figures(report: dict[str, Any], series: dict[str, dict[str, Series]]) -> li
     figures.extend(_strong_figure(series["levels"]))
     against("get 1 MiB array", "get 1 MiB array", "redis", 10, "redis-py GET and np.frombuffer")
     failover = report["failover"]
-    how = f"{failover['kills_count']} kills under STRONG writes, from the signal to the first write of a newer epoch"
+    how = (
+        f"{failover['kills_count']} kills under STRONG writes, each with both copies in sync and a spare up; from the "
+        f"signal to the first write of a newer epoch"
+    )
     figures.append(limit_figure("failover gap", failover["gap_p50_ms"], "ms", 500, how=how, p99=failover["gap_p99_ms"]))
     figures.extend(_start_figures(report["starts"]))
     return figures
