@@ -39,6 +39,16 @@ class Letter(NamedTuple):
     message: Any
 
 
+def to_seat(seat: int) -> Callable[[Letter], bool]:
+    """Choose the letters to a seat, or to COORDINATOR."""
+    return lambda letter: letter.target == seat
+
+
+def of_kind(kind: type, target: int) -> Callable[[Letter], bool]:
+    """Choose the letters of a kind to a seat."""
+    return lambda letter: letter.target == target and isinstance(letter.message, kind)
+
+
 class Player:
     """One seat: its machine, its store, its fence page and what it answered."""
 

@@ -15,8 +15,6 @@ from daycache_ray.words.operations import Operation
 from daycache_ray.words.records import LogRecord
 from daycache_ray.words.types import Member, ShardId
 
-# ------------------------------------------------------------------ configuration
-
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Who forms a shard, as the coordinator agreed; there is one per epoch.
@@ -299,9 +297,6 @@ class StoreLost(msgspec.Struct, frozen=True, array_like=True, tag="store-lost"):
 
 
 CoordinatorInput: TypeAlias = Register | Propose | AskConfiguration | MemberDied | StoreLost
-
-# ------------------------------------------------------------------ effects of the coordinator machine
-
 
 class SeatState(msgspec.Struct, frozen=True, array_like=True):
     """The present incarnation of one seat and the store that it has."""
