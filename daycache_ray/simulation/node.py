@@ -71,7 +71,7 @@ class SimulatedNode:
         self.clock = clock
         self.stores_count = 0
         self.store = self._new_store()
-        self.lost_store: SimulatedStore | None = None
+        self.lost_stores: list[SimulatedStore] = []
         self.machine: ShardReplica | None = None
         self.member: Member | None = None
         self.fence: PublishFence | None = None
@@ -115,7 +115,7 @@ class SimulatedNode:
 
     def has_held(self, lsn: int, epoch: int) -> bool:
         """Whether this node stored the record, even if it was wiped since."""
-        return self.store.holds(lsn, epoch) or (self.lost_store is not None and self.lost_store.holds(lsn, epoch))
+        return any(store.holds(lsn, epoch) for store in (self.store, *self.lost_stores))
 
     def revoke(self) -> None:
         """Take away every promise of the fence page; whoever holds the store's lock may."""
@@ -163,7 +163,7 @@ class SimulatedNode:
         self.crash()
         self.member = None
         self.copied_lsn = 0
-        self.lost_store = self.store
+        self.lost_stores.append(self.store)
         self.store = self._new_store()
         self.settled_lsn = 0
         self.fence = None

@@ -142,6 +142,21 @@ def r25(without: Without) -> bool:
     return bool(stage.answers[token] == "NotPrimaryError")
 
 
+def r30(without: Without) -> bool:
+    """The copy for 2 shows what 1 does not hold and what may be cut: 2 must not use it before it is settled."""
+    stage = Stage(3, 1, without, log_records_kept=5).form(2)
+    for number in range(60):
+        stage.put(0, b"k%d" % number, b"v", Level.EVENTUAL)
+    stage.settle()
+    stage.put(0, K, b"unshipped", Level.EVENTUAL)
+    stage.start(2)
+    stage.advance(300, still=(1,))
+    kept = "copy finished" not in stage.players[2].alive.statistics().branches
+    stage.advance(600)
+    assert stage.players[2].alive.statistics().branches["copy finished"] == 1
+    return kept
+
+
 def r32(without: Without) -> bool:
     """A loader was slow: its value must not cover what was written meanwhile."""
     stage = Stage(1, 1, without).form()
@@ -173,6 +188,7 @@ RACES: dict[str, Race] = {
     "R22": r22,
     "R24": r24,
     "R25": r25,
+    "R30": r30,
     "R32": r32,
     "R38": r38,
 }

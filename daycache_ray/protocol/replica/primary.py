@@ -278,7 +278,10 @@ class Primary:
             held = min([state.log.last_lsn, *agreed])
         rose = held > state.settled_lsn or state.commit_lsn < state.settled_lsn
         if rose:
-            rose = state.settle(max(held, state.settled_lsn), len(in_sync.agreed), out)
+            held = max(held, state.settled_lsn)
+            # Before that nobody has said in this term that it is there and holds anything.
+            copies = len(in_sync.agreed) if held >= self.term_lsn or "R6" in self.without else 0
+            rose = state.settle(held, copies, out)
         leased = self._extend_lease(now)
         if rose or leased:
             state.publish(out)
