@@ -57,9 +57,7 @@ class CopySender:
         """The receiver has stored every part up to `part`."""
         self.unacked = [one for one in self.unacked if one.part > part]
 
-    def next_parts(
-        self, sender: Member, epoch: int, answered: Iterable[Answered], may_end: bool
-    ) -> list[CopyPart]:
+    def next_parts(self, sender: Member, epoch: int, answered: Iterable[Answered], may_end: bool) -> list[CopyPart]:
         """Return further parts as far as the window is open; `answered` goes with the last, if it may go."""
         parts: list[CopyPart] = []
         while self.snapshot is not None and len(self.unacked) < PARTS_IN_FLIGHT:
@@ -92,25 +90,34 @@ class CopySender:
 
 
 class CopyReceiver:
-    """The joiner's side: parts in order, those of another copy or already stored are not taken."""
+    """The joiner's side: parts in order; those of another copy, or already stored, are not taken."""
 
-    __slots__ = ("next_part", "number", "sender", "term")
+    __slots__ = ("early", "next_part", "number", "sender", "term")
 
     def __init__(self) -> None:
         self.sender: Member | None = None
         self.term = 0
         self.number = 0
         self.next_part = 0
+        self.early: dict[int, CopyPart] = {}
 
-    def takes(self, part: CopyPart) -> bool:
-        """Whether this is the next part; part 0 begins a newer copy in place of an unfinished one."""
+    def takes(self, part: CopyPart) -> list[CopyPart]:
+        """Return the parts that can be stored now, in order; part 0 begins a newer copy.
+
+        A part that overtook another waits for it; the sender never has more than a few on the way.
+        """
         newer = (part.epoch, part.number) > (self.term, self.number) or part.sender != self.sender
         if part.part == 0 and newer:
             self.sender, self.term, self.number, self.next_part = part.sender, part.epoch, part.number, 0
-        if not self.knows(part) or part.part != self.next_part:
-            return False
-        self.next_part += 1
-        return True
+            self.early.clear()
+        if not self.knows(part) or not self.next_part <= part.part < self.next_part + PARTS_IN_FLIGHT:
+            return []
+        self.early[part.part] = part
+        ready: list[CopyPart] = []
+        while self.next_part in self.early:
+            ready.append(self.early.pop(self.next_part))
+            self.next_part += 1
+        return ready
 
     def knows(self, part: CopyPart) -> bool:
         """Whether the part belongs to the copy in progress."""

@@ -194,7 +194,7 @@ class SimulatedNode:
             return
         role = self.machine.role
         if type(message) is CopyPart and message.last:
-            self.copied_lsn = message.visible_lsn
+            self.copied_lsn = max(self.copied_lsn, message.visible_lsn)
         self._perform(self.machine.handle(message, self.clock.now()))
         self._arm()
         machine: ShardReplica | None = self.machine

@@ -54,15 +54,15 @@ class Following:
         return verdict
 
     def copied(self, m: CopyPart, out: list[Effect]) -> None:
-        """Store one part; the last one puts the copy in the place of what was here."""
+        """Store what is in order; the last part puts the copy in the place of what was here."""
         state, receiver = self.state, self.receiver
-        if receiver.takes(m):
-            if m.part == 1:
+        for part in receiver.takes(m):
+            if part.part == 1:
                 out.append(ResetStore())
-            if m.items:
-                out.append(LoadItems(m.items))
-            if m.last:
-                self._finish(m, out)
+            if part.items:
+                out.append(LoadItems(part.items))
+            if part.last:
+                self._finish(part, out)
         if receiver.knows(m) and receiver.next_part > 0:
             out.append(Send(m.sender, CopyAck(state.member, m.epoch, m.number, receiver.next_part - 1)))
 

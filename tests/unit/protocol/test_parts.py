@@ -187,9 +187,9 @@ def test_a_copy_goes_part_by_part_and_ends_only_when_it_may() -> None:
     parts = sender.next_parts(P, 2, (), False)
     assert [part.part for part in parts] == [1, 2]
     assert sender.next_parts(P, 2, (), False) == []
-    assert not receiver.takes(parts[1])
-    assert receiver.takes(parts[0])
-    assert receiver.takes(parts[1])
+    assert receiver.takes(parts[1]) == [], "it overtook the first and waits for it"
+    assert receiver.takes(parts[0]) == parts
+    assert receiver.takes(parts[1]) == []
     sender.acknowledged(2)
     assert [part.part for part in sender.next_parts(P, 2, (), False)] == [3]
     sender.acknowledged(3)
