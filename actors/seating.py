@@ -68,11 +68,11 @@ class Seating:
 
     async def fill_all(self) -> None:
         """Fill every empty seat, then make spares ready."""
+        # First what a start waits for: as many copies as each region needs to serve at its level. Processes
+        # that start at the same time on few cores only delay each other.
         empty = [seat for seat in self._seats.values() if seat.member is None]
-        # Primaries first, then what a strong region needs, then the rest: a start waits for no more.
-        strong = {region.name for region in self._config.regions if region.level is CacheConsistencyLevel.STRONG}
-        empty.sort(key=lambda seat: (seat.number - (seat.shard.region in strong), seat.number))
-        await asyncio.gather(*(self._fill(seat) for seat in empty))
+        await asyncio.gather(*(self._fill(seat) for seat in empty if seat.number < self._copies_to_serve(seat)))
+        await asyncio.gather(*(self._fill(seat) for seat in empty if seat.number >= self._copies_to_serve(seat)))
         for _ in range(self._config.spare_actors - len(self.fleet.spares)):
             await self._add_spare()
 
@@ -149,6 +149,10 @@ class Seating:
             return False
         self._changed()
         return True
+
+    def _copies_to_serve(self, seat: Seat) -> int:
+        region = self._config.region(seat.shard.region)
+        return region.strong_copies if region.level is CacheConsistencyLevel.STRONG else 1
 
     def _place(self, seat: Seat) -> str | None:
         nodes = self.fleet.nodes()
