@@ -1,6 +1,7 @@
 """A copy of the store for a member whose log cannot be continued: parts, acknowledged, at most two at a time.
 
-The log goes on after `base_lsn`, which was held by the whole set when the copy was offered. The snapshot
+The log goes on after `base_lsn`, all of it settled when the copy was offered; records that the copy
+shows already are skipped by the store, where per key the highest LSN wins. The snapshot
 is opened only when the receiver has answered the offer: a later turn, so that it contains at least what
 was applied up to the base. It may contain more, records that are not settled (R30): `visible_lsn` says up to
 where, and the last part is sent only when that is settled too.

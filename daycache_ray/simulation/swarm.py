@@ -65,5 +65,5 @@ def draw(random: Random, trouble_ns: int) -> Swarm:
         slow_configuration_ns=random.choice((0, 0, 200, 1_200)) * MS,
         evicts=random.random() < 0.3,
         trouble_ns=trouble_ns,
-        log_records_kept=random.choice((20, 200)),
+        log_records_kept=random.choice((100, 300)),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from daycache_ray.simulation.stage import MS, Stage
 from daycache_ray.words.messages import (
     CopyPart,
@@ -89,16 +91,24 @@ def test_a_member_that_is_far_behind_gets_a_copy() -> None:
     assert stage.players[1].store.entries == stage.players[0].store.entries
 
 
-def test_a_retry_is_known_to_a_member_that_joined_by_copy() -> None:
-    stage = Stage(2, 1, log_records_kept=5).form(1)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_retry_is_known_to_a_member_that_joined_by_copy(restarts: bool) -> None:
+    stage = Stage(2, 1, log_records_kept=40).form(1)
+    for number in range(200):
+        stage.put(0, b"k%d" % number, b"v", Level.EVENTUAL)
     operation = Operation(OperationKind.INCREMENT, K, delta=1, ttl_ns=-1)
     stage.write(0, operation, Level.STRONG, client=9, sequence=5)
-    for number in range(60):
-        stage.put(0, b"k%d" % number, b"v", Level.EVENTUAL)
+    for number in range(20):
+        stage.put(0, b"k%d" % number, b"w", Level.EVENTUAL)
     stage.start(1)
     stage.advance(500)
+    assert stage.players[1].alive.statistics().branches["copy finished"] == 1
+    if restarts:
+        stage.crash(1)
+        stage.start(1)
+        stage.advance(500)
     stage.crash(0)
-    stage.advance(1_000)
+    stage.advance(1_500)
     token = stage.write(1, operation, Level.STRONG, client=9, sequence=5)
     assert stage.answers[token][0].number == 1
     assert stage.value(1, K) == b"1"

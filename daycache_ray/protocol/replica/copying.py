@@ -19,14 +19,17 @@ class Copying:
         self.count = 0
 
     def begin(self, follower: Follower, out: list[Effect]) -> None:
-        """Offer a copy whose log goes on after what is settled now."""
+        """Offer a copy, and with it all of the log that is kept here.
+
+        A shorter log would do for the store, but the receiver would know fewer answered requests than
+        its peers once it is restarted, and apply a repeated one again (R28).
+        """
         state = self.state
-        base_epoch = state.log.epoch_at(state.settled_lsn)
-        assert base_epoch is not None, "what is settled is trimmed only up to itself"
         self.count += 1
         state.count("copy begun")
+        log = state.log
         copy = CopySender(
-            self.count, state.settled_lsn, base_epoch, state.settled_horizon_ns, state.settings.copy_bytes_max
+            self.count, log.base_lsn, log.base_epoch, state.settled_horizon_ns, state.settings.copy_bytes_max
         )
         follower.copy = copy
         state.pinned_lsn = min(state.pinned_lsn, copy.base_lsn)
