@@ -136,9 +136,9 @@ def _draw_failover(axes: Axes, failover: FailoverResult) -> None:
     axes.set_xlim(-AROUND_S[0] * 1e3, after_ms)
     axes.set_xlabel("milliseconds since the primary was killed")
     axes.set_ylabel("STRONG writes acknowledged in 5 ms")
-    longest = "" if len(failover.gaps_ms) == 1 else f"the longest of {len(failover.gaps_ms)} gaps; "
+    which = "" if len(failover.gaps_ms) == 1 else f", longest of {len(failover.gaps_ms)}"
     axes.set_title(
-        f"Failover: {longest}{failover.lost_count} of {failover.acknowledged_count:,} acknowledged writes lost"
+        f"Failover{which}: {failover.lost_count} of {failover.acknowledged_count:,} acknowledged writes lost"
     )
 
 

@@ -102,7 +102,7 @@ def _draw_concurrent(axes: Axes, concurrent: dict[str, dict[str, Any]]) -> None:
 def _draw_levels(axes: Axes, levels: dict[str, Any]) -> None:
     names = list(levels)
     for place, name in enumerate(names):
-        colour = ACCENT if name.startswith("get") else "#d9480f"
+        colour = {"get": ACCENT, "set": "#d9480f"}.get(name[:3], QUIET)
         axes.barh(place, levels[name]["p50_us"], 0.6, color=colour)
         axes.plot(levels[name]["p99_us"], place, "|", color=INK, markersize=10, markeredgewidth=1.6)
         axes.annotate(

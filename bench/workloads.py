@@ -39,7 +39,7 @@ class Effort:
 
 
 FULL = Effort(7, 0.25, 1.0, 3, (1, 4, 20), (1_000, 10_000, 100_000), 12, 3)
-QUICK = Effort(3, 0.08, 0.5, 1, (1, 4), (1_000, 10_000), 3, 1)
+QUICK = Effort(3, 0.08, 0.5, 1, (1, 4), (1_000, 10_000), 3, 0)
 
 
 def keys_in_turn(count: int = KEYS_COUNT) -> list[str]:
