@@ -140,7 +140,7 @@ class Runner:
     def _schedule_tick(self) -> None:
         at_ns = self.machine.next_tick_ns()
         if self._timer is not None:
-            if self._timer_at_ns <= at_ns and not self._timer.cancelled() and self._timer.when() > self._loop.time():
+            if self._timer_at_ns <= at_ns:
                 return  # it fires earlier than needed and is set anew then
             self._timer.cancel()
         delay_s = max(0.0, (at_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e9)

@@ -29,6 +29,8 @@ class ReplicaSettings(NamedTuple):
     log_bytes_kept: int = LOG_BYTES_KEPT
     horizon_ns: int = 100 * MS
     """Least time between two horizon records: a STRONG read may show an entry this long after its expiry."""
+    ship_ns: int = MS
+    """How long an EVENTUAL write may wait for others to be sent to the secondaries with it."""
     notice_ns: int = 5 * MS
     """How long a commit may wait for a Prepare that tells the secondaries of it."""
     uncommitted_records_max: int = 1_000_000

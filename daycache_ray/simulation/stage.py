@@ -75,7 +75,8 @@ class Stage:
         self, members_count: int = 2, strong_copies: int = 2, without: frozenset[str] = frozenset(), **settings: Any
     ) -> None:
         self.without = without
-        self.settings = ReplicaSettings(strong_copies=strong_copies, without=without, **settings)
+        # Scripts say when time passes, so nothing waits for company unless a script asks for that.
+        self.settings = ReplicaSettings(strong_copies=strong_copies, without=without, **{"ship_ns": 0, **settings})
         self.now_ns = 1_000_000 * MS
         self.coordinator = ShardCoordinator(SHARD, members_count, None, without)
         self.coordinator_up = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
+
 class Missing:
     """The type of MISSING; there is one object of it, also after pickling."""
 

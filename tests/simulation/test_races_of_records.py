@@ -251,3 +251,13 @@ def test_a_closed_connection_frees_its_loads_at_once() -> None:
     assert 901 not in stage.answers
     stage.hand(0, ConnectionClosed(5))
     assert stage.answers[901] > stage.answers[900]
+
+
+def test_an_eventual_write_waits_for_company_but_no_strong_answer_waits_for_it() -> None:
+    stage = Stage(2, 2, ship_ns=MS).form()
+    stage.put(0, K, b"a", Level.EVENTUAL)
+    sent = [letter for letter in stage.mail if isinstance(letter.message, Prepare) and letter.message.records]
+    assert not sent, "it is sent with those of the next millisecond"
+    token = stage.read(0, K)
+    stage.settle()
+    assert stage.answers[token] == b"a", "the read that was parked for it sends it at once"

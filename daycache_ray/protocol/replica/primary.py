@@ -13,15 +13,7 @@ from daycache_ray.protocol.replica.copying import Copying
 from daycache_ray.protocol.replica.state import UNPINNED, ReplicaState
 from daycache_ray.protocol.waiting import Waiting
 from daycache_ray.words.effects import Answer, Effect, Refuse, Send, Serve, Tell
-from daycache_ray.words.messages import (
-    AskConfiguration,
-    Configuration,
-    CopyAck,
-    Intent,
-    Prepare,
-    PrepareAck,
-    Propose,
-)
+from daycache_ray.words.messages import AskConfiguration, Configuration, CopyAck, Intent, Prepare, PrepareAck, Propose
 from daycache_ray.words.records import LogRecord, RecordKind
 from daycache_ray.words.types import Instant, Member, ShardId
 
@@ -49,7 +41,7 @@ class Primary:
         self.beacon_ns = NEVER_NS
         self.asked_ns = NEVER_NS
         self.horizon_at_ns = now.boot_ns
-        self.notice_at_ns = 0
+        self.notice_at_ns = self.ship_at_ns = 0
         self.copying = Copying(state, self.in_sync, configuration.term)
         self.term_lsn = 0
 
@@ -112,7 +104,9 @@ class Primary:
     # ------------------------------------------------------------------ time
 
     def tick(self, now: Instant, out: list[Effect]) -> None:
-        """Do what is due: beacon, proposals, commit notices."""
+        """Do what is due: shipping, beacon, proposals, commit notices."""
+        if self.ship_at_ns and now.boot_ns >= self.ship_at_ns:
+            self.ship_all(now, out)
         if now.boot_ns >= self.beacon_ns + self.settings.beacon_ns:
             self.advance(now, out)
             self._watch_set(now, out)
@@ -126,7 +120,7 @@ class Primary:
     def next_tick_ns(self) -> int:
         """Return when `tick` has something to do."""
         due = self.beacon_ns + self.settings.beacon_ns
-        return min(due, self.notice_at_ns) if self.notice_at_ns else due
+        return min(due, self.notice_at_ns or due, self.ship_at_ns or due)
 
     def beacon(self, now: Instant, out: list[Effect]) -> None:
         """Tell every member that this primary lives, send again what was lost, and show the lease."""
@@ -232,8 +226,16 @@ class Primary:
 
     def ship_all(self, now: Instant, out: list[Effect]) -> None:
         """Send new records to everybody whose window is open."""
+        self.ship_at_ns = 0
         for follower in self.in_sync.followers.values():
             self.ship(follower, now, out)
+
+    def ship_soon(self, now: Instant, out: list[Effect]) -> None:
+        """Send new records that nobody waits for together with those of the next moment."""
+        if not self.settings.ship_ns:
+            self.ship_all(now, out)
+        elif not self.ship_at_ns and self.in_sync.followers:
+            self.ship_at_ns = now.boot_ns + self.settings.ship_ns
 
     def acknowledged(self, ack: PrepareAck, now: Instant, out: list[Effect]) -> None:
         """A follower says what it holds, and grants the lease for the beacon that it heard."""
@@ -323,13 +325,13 @@ class Primary:
             return
         needed = 0
         if "R18" not in self.without:
-            if state.commit_lsn < state.strong_floor_lsn:
-                needed = state.strong_floor_lsn
-            elif state.ahead:
-                needed = max((state.ahead.get(key, 0) for key in keys), default=0)
+            floor_lsn = state.strong_floor_lsn
+            newest_lsn = max((state.ahead.get(key, 0) for key in keys), default=0) if state.ahead else 0
+            needed = floor_lsn if state.commit_lsn < floor_lsn else newest_lsn
         if needed > state.commit_lsn:
             state.count("R18 read parked")
             self.waiting.park_read(needed, token, keys)
+            self.ship_all(now, out)
             return
         out.append(Serve(token))
 

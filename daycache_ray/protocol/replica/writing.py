@@ -77,7 +77,10 @@ class Writing:
             self.primary.waiting.park_write(needed_lsn, m.token, results)
         else:
             out.append(Answer(m.token, results))
-        self.primary.ship_all(now, out)
+        if strong:
+            self.primary.ship_all(now, out)
+        else:
+            self.primary.ship_soon(now, out)
 
     def _append(
         self, m: Submit, window: Window | None, strong: bool, now: Instant, out: list[Effect]
@@ -208,7 +211,7 @@ class Writing:
             records.append(LogRecord(lsn, state.term, kind, key, target_epoch=target_epoch, target_lsn=target_lsn))
         if records:
             self._store(records, False, now, out)
-            self.primary.ship_all(now, out)
+            self.primary.ship_soon(now, out)
 
     def _evict(self, m: Evict, now: Instant, out: list[Effect]) -> None:
         self._remove(RecordKind.EVICT, m.items, now, out)
