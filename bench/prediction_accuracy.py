@@ -2,6 +2,10 @@
 
 Counted in the second half of the one pass, each prediction made before its key was learned. A key that
 was not named is no hit; equals keep the order in which they were named.
+
+A stream is one client of one service, and a prediction is judged by the next key of its own stream. Where
+a client asks for two services in turn that is easier than to name the client's next key, so the figures
+compare with the order-2 table beside them, which has the same streams, and not with a trace's `pbest`.
 """
 
 from __future__ import annotations
