@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from daycache_ray.actors.replica import OpenedStore
+from daycache_ray.actors.opening import OpenedStore
 from daycache_ray.protocol.coordinator import ShardCoordinator
 from daycache_ray.words.cluster_map import ClusterMap, MemberAddress, ShardMap
 from daycache_ray.words.config import ClusterConfig

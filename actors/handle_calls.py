@@ -83,6 +83,9 @@ class HandleCalls:
     def _statistics_fields(self) -> dict[str, Any]:
         raise NotImplementedError
 
+    def _wake(self) -> None:
+        raise NotImplementedError
+
     async def get(self, key: Key, default: Any = None, *, service: str = "default", level: Any = None) -> Any:
         """Return the value of `key`, or `default`; raises what `Region.get` raises."""
         found = await self.get_many([key], service=service, level=level)
@@ -205,6 +208,7 @@ class HandleCalls:
         assert desk is not None
         caller = _FutureCaller()
         desk.take(caller, request, 0)
+        self._wake()
         try:
             answer = await asyncio.wait_for(caller.future, CALL_S)
         except asyncio.TimeoutError:

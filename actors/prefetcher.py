@@ -196,6 +196,9 @@ class Prefetcher:
         """Refuse: no replica has anything to say here."""
         raise ProtocolError("a prefetcher is no replica")
 
+    def on_read(self, connection: ServerConnection) -> None:
+        """Accesses are learned from one by one."""
+
     def on_closed(self, connection: ServerConnection) -> None:
         """Nothing is kept per connection."""
 

@@ -11,18 +11,19 @@ import asyncio
 import os
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 import structlog
 
 from daycache_ray.actors.clocks import read_clocks
 from daycache_ray.actors.handle_calls import HandleCalls
+from daycache_ray.actors.opening import OpenedStore, settings_of
 from daycache_ray.actors.peer_links import PeerLinks
 from daycache_ray.actors.requests import RequestDesk
 from daycache_ray.actors.runner import Runner
 from daycache_ray.actors.salvaging import Salvager
-from daycache_ray.protocol.replica import ReplicaSettings, ShardReplica
+from daycache_ray.protocol.replica import ShardReplica
 from daycache_ray.storage.directory import replica_directory, wipe
 from daycache_ray.storage.store import Store
 from daycache_ray.wire.address import address_of
@@ -46,20 +47,6 @@ EXPIRY_PASS_COUNT_MAX = 1_000
 STORE_WAIT_S = 5.0
 
 _log = structlog.get_logger("daycache.replica")
-
-
-class OpenedStore(NamedTuple):
-    """What a replica found in its store, and how it can be reached."""
-
-    node_id: str
-    pid: int
-    store_id: int
-    last_epoch: int
-    last_lsn: int
-    directory: str
-    socket_path: str
-    host: str
-    port: int
 
 
 class Replica(HandleCalls):
@@ -132,13 +119,13 @@ class Replica(HandleCalls):
         region = self._region()
         member = Member(*member)
         machine = ShardReplica(
-            self._shard, member, _settings(self._config, region), self._store.recovered(), self._store, read_clocks()
+            self._shard, member, settings_of(self._config, region), self._store.recovered(), self._store, read_clocks()
         )
         self._links = PeerLinks(self._config.name, self._token, self._on_peer_lost)
         self._desk = RequestDesk(
             self._shard,
             self._store,
-            self._post,
+            self._keep,
             self._statistics_fields,
             evicts=region.level is not CacheConsistencyLevel.STRONG,
         )
@@ -195,7 +182,13 @@ class Replica(HandleCalls):
 
     def on_peer(self, message: Any) -> None:
         """Take a message of another replica."""
-        self._post(message)
+        if self._runner is not None:
+            self._runner.keep(message)
+
+    def on_read(self, connection: ServerConnection) -> None:
+        """Let the machine have what a read brought."""
+        if self._runner is not None:
+            self._runner.end_of_read(0 if connection.is_peer else connection.number)
 
     def on_closed(self, connection: ServerConnection) -> None:
         """Forget a connection's requests and fill leases."""
@@ -246,6 +239,14 @@ class Replica(HandleCalls):
     def _post(self, message: Any) -> None:
         if self._runner is not None:
             self._runner.post(message)
+
+    def _keep(self, message: Any) -> None:
+        if self._runner is not None:
+            self._runner.keep(message)
+
+    def _wake(self) -> None:
+        if self._runner is not None:
+            self._runner.wake()
 
     def _tell(self, message: Any) -> None:
         self._spawn(self._tell_coordinator(message))
@@ -325,17 +326,6 @@ class Replica(HandleCalls):
             "turns_count": self._runner.turns_count,
             "messages_count": self._runner.messages_count,
         }
-
-
-def _settings(config: ClusterConfig, region: RegionConfig) -> ReplicaSettings:
-    timing = config.timing
-    return ReplicaSettings(
-        beacon_ns=int(timing.beacon_s * 1e9),
-        lease_ns=int(timing.lease_s * 1e9),
-        grace_ns=int(timing.grace_s * 1e9),
-        silence_ns=int(timing.silence_s * 1e9),
-        strong_copies=region.strong_copies,
-    )
 
 
 _remote: Any = ray.remote

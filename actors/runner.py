@@ -33,6 +33,7 @@ from daycache_ray.words.effects import (
     Tell,
     Truncate,
 )
+from daycache_ray.words.messages import NextExpiry
 from daycache_ray.words.types import Member
 
 STORE_EFFECTS: Final = frozenset({Append, Apply, Truncate, Commit, ResetStore, LoadItems, FinishCopy})
@@ -65,6 +66,7 @@ class Runner:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns = 0
         self._stopped = False
+        self._last_connection = 0
         self.turns_count = 0
         self.messages_count = 0
         self._schedule_tick()
@@ -72,9 +74,30 @@ class Runner:
     def post(self, message: Any) -> None:
         """Give the machine a message in the next turn."""
         self._inbox.append(message)
-        if not self._turn_is_due and not self._stopped:
+        self.wake()
+
+    def keep(self, message: Any) -> None:
+        """Lay a message ready; `wake` or `end_of_read` must follow."""
+        self._inbox.append(message)
+
+    def wake(self) -> None:
+        """See to it that a turn takes what lies ready."""
+        if self._inbox and not self._turn_is_due and not self._stopped:
             self._turn_is_due = True
             self._loop.call_soon(self._turn)
+
+    def end_of_read(self, connection: int) -> None:
+        """See to what one read of a connection brought; `connection` 0 is a peer's.
+
+        At once where it is a peer's, or the same caller's as before: nobody else is there to share a
+        commit with. Otherwise in a moment, together with what the other connections bring.
+        """
+        if connection == 0 or connection == self._last_connection:
+            if self._inbox and not self._turn_is_due and not self._stopped:
+                self._turn()
+            return
+        self._last_connection = connection
+        self.wake()
 
     def stop(self) -> None:
         """Take no more turns; what was posted is dropped."""
@@ -108,6 +131,10 @@ class Runner:
             _log.error("replica turn failed", exc_info=error)
             self._on_broken(error)
             return
+        if machine.superseded:
+            self.stop()
+            self._on_broken(RuntimeError(f"{machine.member} is nobody any more: its seat has a newer incarnation"))
+            return
         self._schedule_tick()
 
     def _perform(self, effects: tuple[Effect, ...], outward: list[Any]) -> None:
@@ -116,6 +143,8 @@ class Runner:
             kind = type(effect)
             if kind in STORE_EFFECTS:
                 store.perform(effect)  # type: ignore[arg-type]
+                if kind is FinishCopy:
+                    self.post(NextExpiry(store.next_expiry_ns()))
             elif kind is Serve:
                 # Read here, before the effects of a later message of this turn: it must not see them.
                 prepared = self._desk.prepare(effect)  # type: ignore[arg-type]

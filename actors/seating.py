@@ -14,7 +14,8 @@ import structlog
 from daycache_ray.actors.cluster_state import Roster
 from daycache_ray.actors.cluster_view import Seat
 from daycache_ray.actors.fleet import Fleet
-from daycache_ray.actors.replica import OpenedStore, ReplicaActor
+from daycache_ray.actors.opening import OpenedStore
+from daycache_ray.actors.replica import ReplicaActor
 from daycache_ray.protocol.coordinator import ShardCoordinator
 from daycache_ray.words.config import ClusterConfig
 from daycache_ray.words.errors import CacheError, StoreFullError, UsageError

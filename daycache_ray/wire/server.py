@@ -44,6 +44,10 @@ class RequestHandler(Protocol):
         """Take a message of another replica."""
         ...
 
+    def on_read(self, connection: ServerConnection) -> None:
+        """Everything that one read of a connection brought has been handed over."""
+        ...
+
     def on_closed(self, connection: ServerConnection) -> None:
         """A greeted connection is gone."""
         ...
@@ -59,6 +63,7 @@ class ServerConnection(asyncio.Protocol):
     def __init__(self, server: SocketServer) -> None:
         self.number = next(_numbers)
         self.greeted = False
+        self.is_peer = False
         self.service = ""
         self._server = server
         self._reader = FrameReader()
@@ -86,6 +91,8 @@ class ServerConnection(asyncio.Protocol):
             self._hang_up(error)
         except CacheError as error:
             self._hang_up(error)
+        finally:
+            self._server.handler.on_read(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by the event loop."""
@@ -119,6 +126,7 @@ class ServerConnection(asyncio.Protocol):
             else:
                 self._greet(request)
         elif frame[0] == PEER and self.greeted:
+            self.is_peer = True
             self._server.handler.on_peer(decode_peer(frame[1]))
         else:
             raise ProtocolError("expected the array DC <request>, a hello first")

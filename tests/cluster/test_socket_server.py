@@ -45,6 +45,9 @@ class EchoHandler:
     def on_peer(self, message: object) -> None:
         raise AssertionError("nobody sends peer messages here")
 
+    def on_read(self, connection: ServerConnection) -> None:
+        """Nothing waits for the end of a read."""
+
     def on_closed(self, connection: ServerConnection) -> None:
         self.closed.append(connection.number)
 
