@@ -46,11 +46,12 @@ class Fleet:
         """Return the ids of the nodes that are alive, in a fixed order."""
         return sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
 
-    async def obtain(self, node_id: str | None, *, only_there: bool = False) -> tuple[str, Any]:
-        """Return an actor without a seat: a spare of that node, any spare, or a new one."""
+    async def obtain(self, node_id: str | None) -> tuple[str, Any]:
+        """Return an actor without a seat: a spare of that node, or a new one there.
+
+        A spare of another node would be sooner there, but without the store that is still on this one.
+        """
         match = next((spare for spare in self.spares if spare[1] == node_id), None)
-        if match is None and self.spares and not only_there:
-            match = self.spares[0]
         if match is not None:
             self.spares.remove(match)
             return match[0], self.handles[match[0]]

@@ -34,6 +34,8 @@ SOCKET_PATH_BYTES_MAX: Final = 107
 SPACE_OVER_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """What a store needs beside its budget: the log, free pages, the shared pages."""
 
+REMOVE_ATTEMPTS: Final = 3
+
 FREE_BYTES_MIN: Final = 4 * 1024 * 1024
 
 LOCK_NAME: Final = "owner.lock"
@@ -96,6 +98,23 @@ def generations(directory: str) -> list[int]:
         if name.startswith(_GENERATION_PREFIX) and number.isdecimal():
             found.append(int(number))
     return sorted(found)
+
+
+def remove_folder(path: str) -> None:
+    """Remove a generation's folder, or another one below a store.
+
+    A reader that is just opening it may put its lock file there meanwhile; so it is tried again, and what
+    stays then is removed when the store is opened next.
+    """
+    for _ in range(REMOVE_ATTEMPTS):
+        try:
+            shutil.rmtree(path)
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            continue
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def check_space(path: str, limit_bytes: int) -> None:
@@ -220,7 +239,7 @@ def wipe(directory: str) -> None:
             if name in (LOCK_NAME, FENCE_NAME):
                 continue
             if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
+                remove_folder(path)
             else:
                 os.unlink(path)
     finally:

@@ -41,7 +41,7 @@ def open_newest(directory: str, limit_bytes: int) -> Generation:
                     chosen = generation
                     continue
                 generation.close()
-        shutil.rmtree(directories.generation_path(directory, number))
+        directories.remove_folder(directories.generation_path(directory, number))
     if chosen is None:
         # Not from 1: a reader that slept while the store was wiped must not find the number it knows.
         chosen = make_generation(directory, int.from_bytes(os.urandom(4), "big") + 1, limit_bytes)

@@ -190,7 +190,7 @@ class StoreReader:
         visited = VisitedPage(os.path.join(self.directory, directories.VISITED_NAME))
         opened = open_shared(directories.generation_path(self.directory, generation))
         try:
-            data = opened.environment.open_db(b"data", create=False)
+            data = _records_of(opened)
         except lmdb.Error as error:
             opened.release()
             raise UnavailableError(f"{self.directory} cannot be read: {error}") from error
@@ -238,6 +238,15 @@ class StoreReader:
 
     def _begin_closed(self, *_: Any) -> lmdb.Transaction[bytes]:
         raise CacheClosedError(f"the reader of {self.directory} is closed: open another")
+
+
+def _records_of(opened: Opened) -> Any:
+    if not opened.is_owned:
+        return opened.environment.open_db(b"data", create=False)
+    # In the owner's own process py-lmdb would begin a writing transaction for this, and wait for the owner's
+    # with the interpreter's lock in its hand. The handle exists there already, so a reading one will do.
+    with opened.environment.begin() as transaction:
+        return opened.environment.open_db(b"data", txn=transaction, create=False)
 
 
 def is_record_of(record: bytes, key: bytes) -> bool:

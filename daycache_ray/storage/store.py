@@ -12,7 +12,6 @@ memory, not the budget, is at its end. Knows nothing of roles, leases and other 
 from __future__ import annotations
 
 import os
-import shutil
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -303,14 +302,14 @@ class Store:
         self.fence.set_generation(self._current.number)
         self._close_snapshots()
         former.close()
-        shutil.rmtree(former.path)
+        directories.remove_folder(former.path)
         self._current.remove_unmeant_files()
 
     def _remove_copy(self) -> None:
         if self._copy is not None:
             copy, self._copy = self._copy, None
             copy.close()
-            shutil.rmtree(copy.path)
+            directories.remove_folder(copy.path)
             self._current.remove_unmeant_files()
 
     def _close_snapshots(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from binascii import crc32
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from daycache_ray.words.records import HEADER_BYTES
 from tests.unit.storage.conftest import SERVICE, Turns
 
 KEY = SERVICE + b"k"
+
+JOIN_S = 20.0
 
 
 def test_a_reader_sees_committed_turns(turns: Turns) -> None:
@@ -118,15 +121,22 @@ def test_threads_share_a_reader_through_generations(turns: Turns) -> None:
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=read) for _ in range(3)]
+    threads = [threading.Thread(target=read, daemon=True) for _ in range(2)]
+    interval_s = sys.getswitchinterval()
+    # The writer gives the interpreter's lock away at every system call and must get it back soon.
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for lsn in range(1, 12):
+            turns.turn(ResetStore(), FinishCopy(lsn, 1, 0))
+            turns.put(b"k")
+    finally:
+        sys.setswitchinterval(interval_s)
+        stop.set()
     for thread in threads:
-        thread.start()
-    for lsn in range(1, 30):
-        turns.turn(ResetStore(), FinishCopy(lsn, 1, 0))
-        turns.put(b"k")
-    stop.set()
-    for thread in threads:
-        thread.join()
+        thread.join(JOIN_S)
+        assert not thread.is_alive()
     assert not failures
     assert reader.get(KEY) is not None
     reader.close()

@@ -69,7 +69,7 @@ RECORD = LogRecord(4, 2, 1, b"key", b"value", strong=True)
 PEERS = [
     Prepare(Member(0, 1), 2, 2, 3, 2, (RECORD,), 3, 4, 99),
     PrepareAck(Member(1, 2), 2, True, 4, 99),
-    CopyPart(Member(0, 1), 2, 1, 0, 3, 2, ((b"k", b"r"),), True, 4, 5, ((1, 2, 3, 4, 5.0),)),
+    CopyPart(Member(0, 1), 2, 1, 0, 3, 2, ((b"k", b"r"),), True, 4, 5, ((1, 2, 3, 4, 5, 6, 7.0),)),
     CopyAck(Member(1, 2), 2, 1, 0),
 ]
 
