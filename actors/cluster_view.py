@@ -11,6 +11,7 @@ from daycache_ray.actors.opening import OpenedStore
 from daycache_ray.protocol.coordinator import ShardCoordinator
 from daycache_ray.words.cluster_map import ClusterMap, MemberAddress, ShardMap
 from daycache_ray.words.config import ClusterConfig
+from daycache_ray.words.naming import cluster_directory
 from daycache_ray.words.types import CacheConsistencyLevel, Member, ShardId
 
 
@@ -64,7 +65,7 @@ class ClusterView:
             name=self._config.name,
             cluster_id=self._cluster_id,
             token=self._token,
-            directory=f"{self._config.memory_path}/daycache/{self._config.name}-{self._cluster_id}",
+            directory=cluster_directory(self._config.memory_path, self._config.name, self._cluster_id),
             config=self._config,
             shards=shards,
             http_url=http_url,
@@ -78,13 +79,6 @@ class ClusterView:
         for region in self._config.regions:
             copies = region.strong_copies if region.level is CacheConsistencyLevel.STRONG else 1
             lacks += [_lack(shard_map, copies) for shard_map in cluster_map.shards[region.name]]
-        return [lack for lack in lacks if lack]
-
-    def incomplete(self, cluster_map: ClusterMap) -> list[str]:
-        """Return what keeps shards from having all their copies in sync."""
-        lacks = []
-        for region in self._config.regions:
-            lacks += [_lack(shard_map, region.replicas) for shard_map in cluster_map.shards[region.name]]
         return [lack for lack in lacks if lack]
 
     def _shard_map(self, shard: ShardId) -> ShardMap:

@@ -113,15 +113,6 @@ class Coordinator:
             raise self._refusal
         return ""
 
-    async def wait_complete(self, deadline_s: float) -> str:
-        """Return "" when every seat is filled and in sync, else after `deadline_s` what is missing."""
-        try:
-            async with self._changed:
-                await asyncio.wait_for(self._changed.wait_for(lambda: not self._view.incomplete(self._map)), deadline_s)
-        except asyncio.TimeoutError:
-            return "; ".join(self._view.incomplete(self._map))
-        return ""
-
     async def tell(self, message: Any) -> None:
         """Take a message of a replica's machine."""
         await self._handle(message.shard, message)

@@ -8,7 +8,6 @@ import contextlib
 import secrets
 import shutil
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -19,7 +18,7 @@ from daycache_ray.origins.sealed import SealedLoader
 from daycache_ray.wire.ray_runtime import join, join_or_start
 from daycache_ray.words.config import ClusterConfig
 from daycache_ray.words.errors import ClusterExistsError, ClusterNotFoundError, UnavailableError
-from daycache_ray.words.naming import NAMESPACE, coordinator_name
+from daycache_ray.words.naming import NAMESPACE, cluster_directory, coordinator_name
 
 if TYPE_CHECKING:
     from daycache_ray.client.async_cache import AsyncCache
@@ -129,7 +128,7 @@ def _launch(config: ClusterConfig, *, http: bool, address: str | None) -> None:
     _ray_is_ours = join_or_start(address) or _ray_is_ours
     cluster_id = secrets.token_hex(4)
     coordinator = _create_coordinator(config, cluster_id)
-    _started[config.name] = str(Path(config.memory_path) / "daycache" / f"{config.name}-{cluster_id}")
+    _started[config.name] = cluster_directory(config.memory_path, config.name, cluster_id)
     try:
         if http:
             from daycache_ray.serve.applications import deploy_http

@@ -40,6 +40,7 @@ from daycache_ray.words.messages import (
     NextExpiry,
     PeerGone,
 )
+from daycache_ray.words.naming import NAMESPACE, cluster_directory
 from daycache_ray.words.operations import Request
 from daycache_ray.words.types import CacheConsistencyLevel, Member, ShardId
 
@@ -58,7 +59,7 @@ class Replica(HandleCalls):
         self._cluster = f"{config.name}-{cluster_id}"
         self._token = token
         self._coordinator_name = coordinator_name
-        self._directory = Path(config.memory_path) / "daycache" / self._cluster
+        self._directory = Path(cluster_directory(config.memory_path, config.name, cluster_id))
         self._socket_path = self._directory / f"{number}.socket"
         self._node_id = ray.get_runtime_context().get_node_id()
         self._closed = asyncio.Event()
@@ -257,7 +258,7 @@ class Replica(HandleCalls):
 
     async def _tell_coordinator(self, message: Any) -> None:
         try:
-            coordinator = ray.get_actor(self._coordinator_name, namespace="daycache")
+            coordinator = ray.get_actor(self._coordinator_name, namespace=NAMESPACE)
             await coordinator.tell.remote(message)
         except Exception as error:  # the coordinator restarts; the machine repeats itself
             _log.info("coordinator not reached", reason=type(error).__name__)

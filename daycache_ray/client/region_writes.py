@@ -43,8 +43,6 @@ SHARD_PART: Final = 8
 """Values of one message fill at most this part of a shard, unless a single one is larger: the primary
 makes room for a message as a whole."""
 
-FLUSH_DEADLINE_S: Final = 5.0
-
 UNSENT: Final = Version(0, 0)
 """What a WEAK write answers: it has no version yet."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 from itertools import count
 
 from daycache_ray.wire.address import SocketAddress
@@ -126,15 +125,3 @@ class Connection:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
         self._timeout_ms = wanted_ms
-
-
-def remaining_s(deadline_at_s: float) -> float:
-    """Return the seconds until a `time.monotonic()` deadline.
-
-    Raises:
-        DeadlineExceededError: it has passed.
-    """
-    left_s = deadline_at_s - time.monotonic()
-    if left_s <= 0:
-        raise DeadlineExceededError("the deadline passed; give the call more time with deadline_s")
-    return left_s

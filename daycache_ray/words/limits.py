@@ -40,8 +40,5 @@ LOG_RECORDS_KEPT: Final = 4_096
 LOG_BYTES_KEPT: Final = 8 * 1024 * 1024
 """Committed records that a log keeps for members that catch up; older ones get a copy of the store."""
 
-DEDUPLICATION_WINDOW: Final = 1_024
-"""Answers kept per client for a repeated request; a pipeline deeper than this is refused."""
-
 DEDUPLICATION_CLIENTS_MAX: Final = 4_096
 """Clients a shard remembers; the one silent for longest is forgotten first."""

@@ -24,6 +24,15 @@ def replica_name(cluster: str, number: int) -> str:
     return f"{cluster}:replica:{number}"
 
 
+def cluster_directory(memory_path: str, cluster: str, cluster_id: str) -> str:
+    """Return the directory on every node that holds a cluster's stores; `cluster_id` tells its lives apart.
+
+    >>> cluster_directory("/dev/shm", "shop", "1f2e")
+    '/dev/shm/daycache/shop-1f2e'
+    """
+    return f"{memory_path.rstrip('/')}/daycache/{cluster}-{cluster_id}"
+
+
 def prefetcher_name(cluster: str) -> str:
     """Return the name of a cluster's prefetcher actor."""
     return f"{cluster}:prefetcher"
