@@ -58,11 +58,15 @@ class Fleet:
         return await self.create(node_id)
 
     async def create(self, node_id: str | None) -> tuple[str, Any]:
-        """Create an actor, on `node_id` where that node is alive; raises what Ray raises."""
+        """Create an actor, on `node_id` and nowhere else (None: anywhere); raises what Ray raises.
+
+        Soft affinity would put a second copy on the first one's node while a raylet has not yet heard of a
+        node that Ray already lists; better to be refused and to ask again.
+        """
         number, self.next_number = self.next_number, self.next_number + 1
         self._on_change()
         name = replica_name(self._cluster, number)
-        strategy: Any = "SPREAD" if node_id is None else NodeAffinitySchedulingStrategy(node_id, soft=True)
+        strategy: Any = "SPREAD" if node_id is None else NodeAffinitySchedulingStrategy(node_id, soft=False)
         handle = self._create(name=name, namespace=NAMESPACE, lifetime="detached", scheduling_strategy=strategy)
         self.adopt(name, handle)
         await handle.ping.remote()
