@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 from ray.experimental.internal_kv import (
     _internal_kv_del,
+    _internal_kv_exists,
     _internal_kv_get,
     _internal_kv_initialized,
     _internal_kv_put,
@@ -66,3 +67,8 @@ class ClusterState:
     def forget(self) -> None:
         """Remove everything of this cluster."""
         _internal_kv_del(self._prefix, del_by_prefix=True, namespace=_NAMESPACE)
+
+
+def is_known(cluster: str, cluster_id: str) -> bool:
+    """Return whether a cluster of that name and id has a roster in this Ray: it runs, or its coordinator comes back."""
+    return bool(_internal_kv_exists(f"{cluster}/{cluster_id}/roster".encode(), namespace=_NAMESPACE))

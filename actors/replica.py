@@ -18,6 +18,7 @@ import ray
 import structlog
 
 from daycache_ray.actors.clocks import read_clocks
+from daycache_ray.actors.cluster_state import is_known
 from daycache_ray.actors.handle_calls import HandleCalls
 from daycache_ray.actors.opening import OpenedStore, settings_of
 from daycache_ray.actors.peer_links import PeerLinks
@@ -25,7 +26,9 @@ from daycache_ray.actors.requests import RequestDesk
 from daycache_ray.actors.runner import Runner
 from daycache_ray.actors.salvaging import Salvager
 from daycache_ray.protocol.replica import ShardReplica
+from daycache_ray.storage.cluster_use import ClusterUse
 from daycache_ray.storage.directory import replica_directory, wipe
+from daycache_ray.storage.leftovers import remove_leftovers
 from daycache_ray.storage.store import Store
 from daycache_ray.wire.address import address_of
 from daycache_ray.wire.server import ServerConnection, SocketServer
@@ -60,6 +63,8 @@ class Replica(HandleCalls):
         self._token = token
         self._coordinator_name = coordinator_name
         self._directory = Path(cluster_directory(config.memory_path, config.name, cluster_id))
+        self._host_pid = int(os.environ.get("RAY_RAYLET_PID") or os.getppid())
+        self._use = ClusterUse(str(self._directory), self._host_pid)
         self._socket_path = self._directory / f"{number}.socket"
         self._node_id = ray.get_runtime_context().get_node_id()
         self._closed = asyncio.Event()
@@ -94,6 +99,8 @@ class Replica(HandleCalls):
         assert self._store is None, "an actor takes one seat in its life"
         self._shard = ShardId(*shard)
         self._seat = seat
+        if fresh:  # before the store asks for room
+            await asyncio.to_thread(self._remove_leftovers)
         self._store = await self._open(fresh)
         host = ray.util.get_node_ip_address()
         self._server = SocketServer(self, cluster=self._config.name, token=self._token, seat=seat)
@@ -173,6 +180,7 @@ class Replica(HandleCalls):
             self._store.close()
             if remove:
                 shutil.rmtree(directory, ignore_errors=True)
+        self._use.release()
         if remove:
             shutil.rmtree(self._directory, ignore_errors=True)
         self._closed.set()
@@ -232,6 +240,10 @@ class Replica(HandleCalls):
             except StoreFormatError as error:
                 _log.warning("store refused and wiped", reason=str(error))
                 fresh = True
+
+    def _remove_leftovers(self) -> None:
+        for left in remove_leftovers(self._config.memory_path, is_known, own_host_pid=self._host_pid):
+            _log.info("left behind, removed", path=left.path, size_bytes=left.size_bytes, reason=left.reason)
 
     def _know(self, addresses: list[MemberAddress]) -> None:
         assert self._links is not None
@@ -293,18 +305,10 @@ class Replica(HandleCalls):
         task.add_done_callback(self._tasks.discard)
 
     def _statistics_fields(self) -> dict[str, Any]:
-        assert (
-            self._store is not None
-        )
-        assert (
-            self._runner is not None
-        )
-        assert (
-            self._desk is not None
-        )
-        assert (
-            self._shard is not None
-        )
+        assert self._store is not None
+        assert self._runner is not None
+        assert self._desk is not None
+        assert self._shard is not None
         machine = self._runner.machine
         configuration = machine.configuration
         return {

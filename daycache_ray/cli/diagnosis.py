@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from daycache_ray.cli.say import in_bytes
+from daycache_ray.storage.leftovers import ClusterFolder
 from daycache_ray.words.config import ClusterConfig
 
 OK: Final = "ok"
@@ -30,7 +31,7 @@ class Readings(NamedTuple):
     memory_free_bytes: int | None
     memory_file_system: str | None
     memory_writable: bool
-    left_clusters: tuple[str, ...]
+    cluster_folders: tuple[ClusterFolder, ...]
     open_files_max: int
     has_boottime: bool
     auth_mode: str | None
@@ -54,7 +55,7 @@ def diagnose(readings: Readings, config: ClusterConfig) -> tuple[Finding, ...]:
         *_platform(readings),
         *_packages(readings),
         *_memory(readings, config),
-        _left(readings, config),
+        *_stores(readings),
         _open_files(readings),
         _authentication(readings),
         _ray(readings),
@@ -127,15 +128,15 @@ def _memory(readings: Readings, config: ClusterConfig) -> Iterator[Finding]:
         yield Finding(about, OK, said)
 
 
-def _left(readings: Readings, config: ClusterConfig) -> Finding:
-    if not readings.left_clusters:
-        return Finding("stores", OK, "none in memory")
-    return Finding(
-        "stores",
-        OK,
-        f"in memory: {', '.join(readings.left_clusters)}",
-        f"Of those that run no more, remove the folder below {config.memory_path}/daycache: it holds memory.",
-    )
+def _stores(readings: Readings) -> Iterator[Finding]:
+    for folder in readings.cluster_folders:
+        said = f"holds {in_bytes(folder.size_bytes)}; {folder.reason}"
+        if folder.is_left:
+            yield Finding(folder.path, WARN, said, "`daycache doctor --fix` removes it.")
+        else:
+            yield Finding(folder.path, OK, said)
+    if not readings.cluster_folders:
+        yield Finding("stores", OK, "none in memory")
 
 
 def _open_files(readings: Readings) -> Finding:

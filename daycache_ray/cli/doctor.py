@@ -14,9 +14,10 @@ from typing import Annotated
 
 import typer
 
-from daycache_ray.cli.connection import Address, answers
+from daycache_ray.cli.connection import Address, answers, join_ray
 from daycache_ray.cli.diagnosis import FAIL, OK, Finding, Readings, diagnose
-from daycache_ray.cli.say import FAILED, AsJson, mistakes_said, result
+from daycache_ray.cli.say import FAILED, AsJson, in_bytes, mistakes_said, result
+from daycache_ray.storage.leftovers import UNMARKED_AGE_S, IsKnown, cannot_ask, examine, remove_leftovers
 from daycache_ray.words.config import ClusterConfig
 
 PACKAGES = ("ray", "torch", "lmdb", "hiredis", "msgspec", "numpy", "pyarrow", "pydantic")
@@ -27,12 +28,14 @@ RAY_ADDRESS_FILE = "ray_current_cluster"
 def doctor(
     address: Address = None,
     config: Annotated[Path | None, typer.Option("--config", help="Judge the memory by this configuration.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Remove what clusters that are gone left in memory.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Look at this machine and say what to do; exit code 1 when something cannot work."""
     with mistakes_said(as_json):
         wanted = ClusterConfig.load(config)
-        findings = diagnose(read_machine(wanted.memory_path, address), wanted)
+        removed = _fix(wanted.memory_path, address) if fix else []
+        findings = (*removed, *diagnose(read_machine(wanted.memory_path, address), wanted))
         healthy = all(finding.verdict != FAIL for finding in findings)
         marks = {OK: "ok  ", FAIL: "FAIL"}
         text = "\n".join(
@@ -43,6 +46,27 @@ def doctor(
         result(as_json, {"healthy": healthy, "findings": [_fields(finding) for finding in findings]}, text)
         if not healthy:
             raise typer.Exit(FAILED)
+
+
+def _fix(memory_path: str, address: str | None) -> list[Finding]:
+    found = remove_leftovers(
+        memory_path, _knowledge_of_ray(address), unmarked_before_s=time.time() - UNMARKED_AGE_S
+    )
+    return [
+        Finding(folder.path, OK, f"removed, {in_bytes(folder.size_bytes)} are free again; {folder.reason}")
+        for folder in found
+    ]
+
+
+def _knowledge_of_ray(address: str | None) -> IsKnown:
+    """Return what asks the Ray cluster that this machine is in, where there is one."""
+    place = address or _address_on_this_machine()
+    if not place or not answers(place):
+        return cannot_ask
+    join_ray(place)
+    from daycache_ray.actors.cluster_state import is_known
+
+    return is_known
 
 
 def read_machine(memory_path: str, address: str | None) -> Readings:
@@ -58,7 +82,7 @@ def read_machine(memory_path: str, address: str | None) -> Readings:
         memory_free_bytes=usage.free if usage else None,
         memory_file_system=_file_system(directory),
         memory_writable=os.access(directory, os.W_OK),
-        left_clusters=_left_clusters(directory / "daycache"),
+        cluster_folders=tuple(examine(memory_path, unmarked_before_s=time.time() - UNMARKED_AGE_S)),
         open_files_max=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         has_boottime=hasattr(time, "CLOCK_BOOTTIME"),
         auth_mode=os.environ.get("RAY_AUTH_MODE"),
@@ -90,10 +114,6 @@ def _file_system(directory: Path) -> str | None:
     around = {str(parent): None for parent in (directory, *directory.parents)}
     held = [(len(fields[1]), fields[2]) for fields in mounts if fields[1] in around]
     return max(held)[1] if held else None
-
-
-def _left_clusters(directory: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in directory.iterdir())) if directory.is_dir() else ()
 
 
 def _address_on_this_machine() -> str | None:

@@ -46,7 +46,8 @@ _IDENTITY_NAME: Final = "identity"
 _SOCKET_NAME: Final = "socket"
 _GENERATION_PREFIX: Final = "gen-"
 
-_owned_descriptors: set[int] = set()
+owned_descriptors: set[int] = set()
+"""Whose locks say that this process lives: a forked child closes them."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,12 +160,12 @@ class OwnerLock:
         except BaseException:
             os.close(self._descriptor)
             raise
-        _owned_descriptors.add(self._descriptor)
+        owned_descriptors.add(self._descriptor)
 
     def release(self) -> None:
         """Let it go; doing so twice is harmless."""
         if self._descriptor >= 0:
-            _owned_descriptors.discard(self._descriptor)
+            owned_descriptors.discard(self._descriptor)
             # Not by closing alone: a child that was forked this moment still has its copy.
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
@@ -252,9 +253,9 @@ def _mib(count_bytes: int) -> str:
 
 def _close_inherited_locks() -> None:
     # A forked child must not keep the lock alive after its parent's death. Closing a copy unlocks nothing.
-    for descriptor in _owned_descriptors:
+    for descriptor in owned_descriptors:
         os.close(descriptor)
-    _owned_descriptors.clear()
+    owned_descriptors.clear()
 
 
 os.register_at_fork(after_in_child=_close_inherited_locks)

@@ -12,9 +12,13 @@ from typer.testing import CliRunner
 from daycache_ray.cli.diagnosis import FAIL, OK, WARN, Finding, Readings, diagnose
 from daycache_ray.cli.doctor import read_machine
 from daycache_ray.cli.main import app
+from daycache_ray.storage.cluster_use import ClusterUse
+from daycache_ray.storage.leftovers import ClusterFolder
 from daycache_ray.words.config import ClusterConfig
 
 GIB = 1024**3
+NO_PROCESS = 2**22 + 1
+"""Beyond the kernel's largest process id."""
 HEALTHY = Readings(
     system="Linux",
     python=(3, 11, 7),
@@ -23,7 +27,7 @@ HEALTHY = Readings(
     memory_free_bytes=7 * GIB,
     memory_file_system="tmpfs",
     memory_writable=True,
-    left_clusters=(),
+    cluster_folders=(),
     open_files_max=65_536,
     has_boottime=True,
     auth_mode="disabled",
@@ -52,7 +56,8 @@ def test_a_healthy_machine_has_nothing_to_do() -> None:
         ({"memory_total_bytes": 64 * 2**20, "memory_free_bytes": 2**20}, "/dev/shm", FAIL, "64 MiB", "--shm-size=2g"),
         ({"memory_free_bytes": GIB}, "/dev/shm", WARN, "1.5 GiB with all copies", "replicas: 1"),
         ({"memory_file_system": "ext4"}, "/dev/shm", WARN, "ext4, not tmpfs", "mount a tmpfs"),
-        ({"left_clusters": ("shop-1f",)}, "stores", OK, "shop-1f", "remove the folder"),
+        ({"cluster_folders": (ClusterFolder("/s-1", 4096, True, "is dead"),)}, "/s-1", WARN, "4 KiB; is dead", "--fix"),
+        ({"cluster_folders": (ClusterFolder("/s-2", 0, False, "lives"),)}, "/s-2", OK, "lives", ""),
         ({"open_files_max": 1024}, "open files", WARN, "1024", "ulimit -n"),
         ({"open_files_max": -1}, "open files", OK, "unlimited", ""),
         ({"auth_mode": None}, "RAY_AUTH_MODE", WARN, "not set", "token or disabled"),
@@ -80,7 +85,7 @@ def test_this_machine_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert readings.memory_total_bytes is not None
     assert readings.memory_free_bytes is not None
     assert 0 < readings.memory_free_bytes <= readings.memory_total_bytes
-    assert readings.left_clusters == ("shop-1f",)
+    assert [Path(folder.path).name for folder in readings.cluster_folders] == ["shop-1f"]
     assert readings.ray_address is None
     assert readings.packages["ray"]
 
@@ -99,6 +104,22 @@ def test_exit_code_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert RUN(["doctor"]) == (1, "FAIL  Ray: is ill")
     code, line = RUN(["doctor", "--json"])
     assert (code, json.loads(line)["healthy"]) == (1, False)
+
+
+def test_fix_removes_what_is_left_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("DAYCACHE_MEMORY_PATH", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ClusterUse(str(tmp_path / "daycache" / "gone-1f"), NO_PROCESS).release()
+    living = ClusterUse(str(tmp_path / "daycache" / "here-2e"), NO_PROCESS)
+
+    done = CliRunner().invoke(app, ["doctor", "--json"])
+    assert (tmp_path / "daycache" / "gone-1f").exists(), done.output
+    done = CliRunner().invoke(app, ["doctor", "--fix", "--json"])
+
+    assert "are free again" in json.loads(done.stdout)["findings"][0]["said"]
+    assert sorted(path.name for path in (tmp_path / "daycache").iterdir()) == ["here-2e"]
+    living.release()
 
 
 def RUN(arguments: list[str]) -> tuple[int, str]:
