@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from daycache_ray import __version__
-from daycache_ray.cli import cluster, configuration, doctor, entries
+from daycache_ray.cli import cluster, configuration, doctor, entries, verification
 
 app = typer.Typer(
     help="A distributed cache for Python services on Ray.",
@@ -24,6 +24,7 @@ app.command("delete")(entries.delete)
 app.command("scan")(entries.scan)
 app.add_typer(configuration.app, name="config")
 app.command("doctor")(doctor.doctor)
+app.command("verify")(verification.verify)
 
 
 def _version(wanted: bool) -> None:

@@ -171,4 +171,10 @@ def cost_bytes(key: bytes, record: bytes) -> int:
     return size + len(key) + ENTRY_OVERHEAD_BYTES
 
 
+def places_of(record: bytes) -> tuple[bytes, bytes]:
+    """Return a record's key in `order`, and its key in `expiry`, empty where it does not expire."""
+    expires_at_ns, order = _EXPIRY_ORDER.unpack_from(record, _EXPIRES_AT_OFFSET)
+    return _NUMBER.pack(order), _EXPIRY.pack(expires_at_ns, order) if expires_at_ns else b""
+
+
 assert HEADER_BYTES == 40, "offsets above are those of words.records.HEADER"

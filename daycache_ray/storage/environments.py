@@ -95,6 +95,7 @@ def open_shared(path: str) -> Opened:
     Raises:
         FileNotFoundError: there is none (any more).
         UnavailableError: it cannot be read from here; ask the owner by its socket.
+        CorruptRecordError: it is no environment; its owner must rebuild it.
     """
     with _lock:
         known = _opened.get(_identity(path))
@@ -115,7 +116,7 @@ def open_shared(path: str) -> Opened:
                 readahead=False,
                 max_spare_txns=1,
             )
-        except lmdb.CorruptedError as error:
+        except (lmdb.CorruptedError, lmdb.InvalidError) as error:
             raise CorruptRecordError(f"{path}: {error}; its owner must rebuild it") from error
         except lmdb.Error as error:
             if not os.path.exists(os.path.join(path, "data.mdb")):

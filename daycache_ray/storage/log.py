@@ -156,3 +156,13 @@ class Log:
 def reference_in(record: LogRecord) -> Reference:
     """Return the reference in a log record in its stored form."""
     return Reference(record.value[full_key_bytes(record.flags, record.value) :])
+
+
+def unpack_entry(entry: bytes) -> tuple[int, int, int, LogRecord]:
+    """Return cost, epoch, whether the value is a file, and the record in its stored form, of an entry of the log.
+
+    Raises:
+        struct.error, msgspec.MsgspecError: it is none.
+    """
+    cost, epoch, large = _ENTRY.unpack_from(entry)
+    return cost, epoch, large, _decode(memoryview(entry)[_ENTRY.size :])
