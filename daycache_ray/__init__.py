@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from daycache_ray.client.cache import Cache, Region, connect
     from daycache_ray.client.optimizer import AdaptiveCacheOptimizer
     from daycache_ray.client.orchestrator import CacheOrchestrator
+    from daycache_ray.codecs.registry import register_type
     from daycache_ray.origins.sql import SqlLoader
     from daycache_ray.words.config import ClusterConfig, PredictionConfig, RegionConfig, ServiceConfig, TimingConfig
     from daycache_ray.words.errors import (
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         UnknownOutcomeError,
         UnknownRegionError,
         UnknownServiceError,
+        UnknownTypeError,
         UsageError,
         ValueTooLargeError,
         VersionConflictError,
@@ -92,6 +94,7 @@ __all__ = [
     "Version",
     "RegionStatistics",
     "ShardStatistics",
+    "register_type",
     "Loader",
     "BatchLoader",
     "MISSING",
@@ -104,6 +107,7 @@ __all__ = [
     "UsageError",
     "InvalidKeyError",
     "InvalidValueError",
+    "UnknownTypeError",
     "ValueTooLargeError",
     "InvalidTtlError",
     "InvalidArgumentError",
@@ -149,12 +153,13 @@ _HOMES = {
         "CacheRegion CacheConsistencyLevel Entry Version RegionStatistics ShardStatistics CacheOptimizationContext "
         "AccessPattern"
     ),
+    "daycache_ray.codecs.registry": "register_type",
     "daycache_ray.words.ports": "Loader BatchLoader MISSING",
     "daycache_ray.origins.sql": "SqlLoader",
     "daycache_ray.client.orchestrator": "CacheOrchestrator",
     "daycache_ray.client.optimizer": "AdaptiveCacheOptimizer",
     "daycache_ray.words.errors": (
-        "CacheError UsageError InvalidKeyError InvalidValueError ValueTooLargeError InvalidTtlError "
+        "CacheError UsageError InvalidKeyError InvalidValueError UnknownTypeError ValueTooLargeError InvalidTtlError "
         "InvalidArgumentError UnknownRegionError UnknownServiceError UnknownLevelError ConfigError NoLoaderError "
         "NotANumberError VersionConflictError CacheClosedError ClusterExistsError ClusterNotFoundError "
         "ProtocolError ProtocolVersionError AccessDeniedError RetryableError NotPrimaryError StaleEpochError "

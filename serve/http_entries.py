@@ -37,6 +37,7 @@ from daycache_ray.words.errors import (
     CorruptRecordError,
     InvalidArgumentError,
     InvalidValueError,
+    UnknownTypeError,
     VersionConflictError,
 )
 from daycache_ray.words.limits import BATCH_OPERATIONS_MAX
@@ -151,6 +152,8 @@ async def _read(
 async def _entry_of(region: Any, key: str | bytes, call: Call) -> Entry | None:
     try:
         entry: Entry | None = await region.get_entry(key, **call.options)
+    except UnknownTypeError:
+        raise
     except InvalidValueError as error:
         # Reading refuses one thing only: to unpickle.
         raise Problem("pickled-value", error.message) from error

@@ -26,6 +26,7 @@ STATUS_OF: Final[dict[type[errors.CacheError], int]] = {
     errors.CacheError: 500,
     errors.UsageError: 400,
     errors.InvalidValueError: 422,
+    errors.UnknownTypeError: 409,
     errors.ValueTooLargeError: 413,
     errors.InvalidTtlError: 422,
     errors.UnknownRegionError: 404,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from daycache_ray.storage.large_values import full_key_bytes
 from daycache_ray.storage.reader import is_record_of
 from daycache_ray.words.errors import CorruptRecordError
+from daycache_ray.words.operations import Operation
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag
 from daycache_ray.words.types import Version
 
@@ -56,6 +58,12 @@ def seen_of(
     if payload is None:
         payload = record[start:]
     return Seen(Version(epoch, lsn), expires_at_ns, codec, flags, payload, served_by, staleness_bound_s)
+
+
+def seen_of_own(operation: Operation) -> Seen:
+    """Return what a write of this client's will be when it has landed; it has no version yet."""
+    payload = operation.value[full_key_bytes(operation.flags, operation.value) :]
+    return Seen(Version(0, 0), 0, operation.codec, operation.flags, payload, "client", None)
 
 
 def with_long_key(payload: bytes, key: bytes) -> bytes:

@@ -4,10 +4,13 @@ Loaded by the registry when the first NumPy value passes. Decoding copies nothin
 is read-only whatever the payload was, so that a caller's code does not depend on where its value was found.
 
     kind u8 (0 C order, 1 Fortran order, 2 scalar) | dimensions u8 | length of dtype u16 | u64s of shape | dtype | pad
+
+Types of the package ml_dtypes, bfloat16 among them, are known by their names, because NumPy itself calls them all void.
 """
 
 from __future__ import annotations
 
+import importlib
 import struct
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -16,7 +19,7 @@ import msgspec
 import numpy as np
 
 from daycache_ray.codecs.scalars import Encoded, Payload
-from daycache_ray.words.errors import CorruptRecordError, InvalidValueError
+from daycache_ray.words.errors import CacheError, CorruptRecordError, InvalidValueError, UnknownTypeError
 from daycache_ray.words.records import Codec
 
 NUMPY: Final = int(Codec.NUMPY)
@@ -24,6 +27,8 @@ _HEAD: Final = struct.Struct("<BBH")
 _ALIGNMENT_BYTES: Final = 16
 """Items begin at a multiple of it: the widest item NumPy has, a long double, wants 16."""
 _C_ORDER, _FORTRAN_ORDER, _SCALAR = 0, 1, 2
+_ML: Final = "\x01"
+"""Stands before the name of a type of ml_dtypes, where NumPy's own have '<', '>', '=' or '|'."""
 _DIMENSIONS: Final = tuple(struct.Struct(f"<{count}Q") for count in range(65))
 
 
@@ -37,7 +42,9 @@ def encode(value: Any) -> Encoded:
         kind, array = _FORTRAN_ORDER, value.T
     else:
         kind, array = _C_ORDER, value
-    text = _describe(array.dtype) if array.dtype.metadata is None else _refuse(array.dtype)
+    dtype = array.dtype
+    # Structured ones are not remembered: equal ones may differ in what must come back, such as np.record.
+    text = _describe_plain(dtype) if dtype.names is None and dtype.metadata is None else _describe(dtype)
     shape = value.shape
     head = _HEAD.pack(kind, len(shape), len(text)) + _DIMENSIONS[len(shape)].pack(*shape) + text
     pad = bytes(-len(head) % _ALIGNMENT_BYTES)
@@ -45,7 +52,12 @@ def encode(value: Any) -> Encoded:
 
 
 def decode(payload: Payload) -> Any:
-    """Return the array on top of `payload`, read-only, or the scalar; raises CorruptRecordError."""
+    """Return the array on top of `payload`, read-only, or the scalar.
+
+    Raises:
+        CorruptRecordError: the bytes cannot be ours.
+        UnknownTypeError: the items are of ml_dtypes, which is not installed.
+    """
     try:
         kind, dimensions, length = _HEAD.unpack_from(payload)
         shape = _DIMENSIONS[dimensions].unpack_from(payload, _HEAD.size)
@@ -59,6 +71,8 @@ def decode(payload: Payload) -> Any:
         if kind == _SCALAR:
             # A structured scalar would be a window into the payload, and writable where that is.
             return np.array(array)[()]
+    except CacheError:
+        raise
     except Exception as error:
         raise CorruptRecordError(f"a stored array cannot be read: {error}") from error
     array.flags.writeable = False
@@ -75,13 +89,17 @@ def _items(array: Any) -> bytes | memoryview:
 
 
 @lru_cache(maxsize=256)
+def _describe_plain(dtype: np.dtype[Any]) -> bytes:
+    return _describe(dtype)
+
+
 def _describe(dtype: np.dtype[Any]) -> bytes:
     """Return a dtype as its short name, or as MessagePack of its fields, checked that it can be understood."""
-    if dtype.hasobject:
-        _refuse(dtype)
-    text = dtype.str.encode() if dtype.names is None else b"\x00" + msgspec.msgpack.encode(_fields(dtype))
+    fields = _fields(dtype)
+    text = str(fields[0]).encode() if dtype.names is None else b"\x00" + msgspec.msgpack.encode(fields)
     try:
-        exact = _understand(text) == dtype and len(text) < 65_536
+        understood = _understand(text)
+        exact = understood == dtype and _fields(understood) == fields and len(text) < 65_536
     except (TypeError, ValueError):
         exact = False
     return text if exact else _refuse(dtype)
@@ -90,19 +108,33 @@ def _describe(dtype: np.dtype[Any]) -> bytes:
 @lru_cache(maxsize=256)
 def _understand(text: bytes) -> np.dtype[Any]:
     """Return the dtype of `_describe`; raises TypeError or ValueError."""
-    dtype = _dtype_of(msgspec.msgpack.decode(text[1:])) if text[:1] == b"\x00" else np.dtype(text.decode("ascii"))
+    dtype = _dtype_of(msgspec.msgpack.decode(text[1:])) if text[:1] == b"\x00" else _plain_of(text.decode("ascii"))
     if dtype.hasobject:
         raise ValueError("its items are Python objects")
     return dtype
 
 
+def _plain_of(text: str) -> np.dtype[Any]:
+    if not text.startswith(_ML):
+        return np.dtype(text)
+    try:
+        found = getattr(importlib.import_module("ml_dtypes"), text[1:], None)
+    except ImportError as error:
+        raise UnknownTypeError(f"the items are {text[1:]} of ml_dtypes: pip install ml-dtypes to read them") from error
+    if not isinstance(found, type) or not issubclass(found, np.generic):
+        raise ValueError(f"ml_dtypes has no {text[1:]!r}")
+    return np.dtype(found)
+
+
 def _fields(dtype: np.dtype[Any]) -> Any:
-    """Return [str] | [base, shape] | {names, formats, offsets, titles, itemsize, aligned} for any dtype."""
+    """Return [str] | [base, shape] | {names, formats, offsets, titles, itemsize, aligned, record} for any dtype."""
+    if dtype.metadata is not None or (dtype.hasobject and dtype.names is None):
+        _refuse(dtype)
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return [_fields(base), list(shape)]
     if dtype.names is None or dtype.fields is None:
-        return [dtype.str]
+        return [_ML + dtype.name if dtype.type.__module__ == "ml_dtypes" else dtype.str]
     fields = [dtype.fields[name] for name in dtype.names]
     titles = [field[2] if len(field) > 2 else None for field in fields]
     if not all(title is None or isinstance(title, str) for title in titles):
@@ -114,13 +146,14 @@ def _fields(dtype: np.dtype[Any]) -> Any:
         "titles": titles,
         "itemsize": dtype.itemsize,
         "aligned": dtype.isalignedstruct,
+        "record": dtype.type is np.record,
     }
 
 
 def _dtype_of(fields: Any) -> np.dtype[Any]:
     if isinstance(fields, list):
         if len(fields) == 1:
-            return np.dtype(str(fields[0]))
+            return _plain_of(str(fields[0]))
         return np.dtype((_dtype_of(fields[0]), tuple(fields[1])))
     described = {
         "names": fields["names"],
@@ -130,7 +163,8 @@ def _dtype_of(fields: Any) -> np.dtype[Any]:
     }
     if any(title is not None for title in fields["titles"]):
         described["titles"] = fields["titles"]
-    return np.dtype(described, align=fields["aligned"])  # type: ignore[call-overload,no-any-return]
+    dtype: np.dtype[Any] = np.dtype(described, align=fields["aligned"])  # type: ignore[call-overload]
+    return np.dtype((np.record, dtype)) if fields["record"] else dtype
 
 
 def _refuse(dtype: np.dtype[Any]) -> bytes:

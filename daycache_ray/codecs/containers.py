@@ -2,7 +2,7 @@
 
 MessagePack itself knows None, bool, int of 64 bits, float, str, bytes, list, and dict with such keys. Everything
 else travels as an extension (the table `_Ext`), because msgspec alone would return a tuple as a list, a set as a list
-and a zoned time as UTC. A type that is not listed is refused, never approximated.
+and a zoned time as UTC. A type that is neither listed nor registered is refused, never approximated.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from daycache_ray.codecs.moments import (
     unpack_time,
     unpack_timedelta,
 )
+from daycache_ray.codecs.registered import Shape
 from daycache_ray.codecs.scalars import Encoded, Payload, decimal_digits, parse_digits
-from daycache_ray.words.errors import CorruptRecordError, InvalidValueError
+from daycache_ray.words.errors import CacheError, CorruptRecordError, InvalidValueError, UnknownTypeError
 from daycache_ray.words.records import Codec
 
 MSGPACK: Final = int(Codec.MSGPACK)
@@ -58,6 +59,8 @@ class _Ext:
     TIME = 12
     TIMEDELTA = 13
     UUID = 14
+    OBJECT = 15
+    """[name of a registered type, its data]."""
     OTHER_CODEC = 100
     """100 + codec: a payload of another codec."""
 
@@ -103,12 +106,20 @@ class Containers:
             _Ext.TIME: unpack_time,
             _Ext.TIMEDELTA: unpack_timedelta,
             _Ext.UUID: lambda data: uuid.UUID(bytes=bytes(data)),
+            _Ext.OBJECT: self._unpack_object,
         }
+        self._shapes: dict[str, Shape] = {}
 
     @property
     def types(self) -> tuple[type, ...]:
         """The types that are stored as MessagePack when they stand alone."""
         return tuple(self._packers)
+
+    def register(self, cls: type, name: str, shape: Shape) -> None:
+        """Take values of `cls` from now on, and understand values that are stored under `name`."""
+        take = shape.take
+        self._packers[cls] = lambda v, depth: self._nested(_Ext.OBJECT, (name, take(v)), depth)
+        self._shapes[name] = shape
 
     def encode(self, value: Any) -> Encoded:
         """Return a container or one of its guests as MessagePack; raises InvalidValueError for what is not exact."""
@@ -137,10 +148,10 @@ class Containers:
         return self.encode(value)
 
     def decode(self, payload: Payload) -> Any:
-        """Return the container; raises CorruptRecordError for bytes that cannot be ours."""
+        """Return the container; raises CorruptRecordError for bytes that cannot be ours, and UnknownTypeError."""
         try:
             return self._decode(payload)
-        except CorruptRecordError:
+        except CacheError:
             raise
         except Exception as error:
             raise CorruptRecordError(f"a stored container cannot be read: {type(error).__name__}: {error}") from error
@@ -193,6 +204,16 @@ class Containers:
     def _unpack_pairs(self, data: memoryview) -> dict[Any, Any]:
         items = self._items(data)
         return dict(zip(items[::2], items[1::2], strict=True))
+
+    def _unpack_object(self, data: memoryview) -> Any:
+        name, stored = self._items(data)
+        shape = self._shapes.get(name)
+        if shape is None:
+            raise UnknownTypeError(
+                f"the entry holds a value of the type '{name}', which this process has not registered: call "
+                f"daycache_ray.register_type(cls) where the class is defined, or register_type(cls, name={name!r})"
+            )
+        return shape.make(stored)
 
 
 def _pack_plain(value: Any) -> Any:

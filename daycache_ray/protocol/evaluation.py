@@ -107,12 +107,12 @@ def _increment(operation: Operation, present: Visible | None, wall_ns: int) -> C
             before = _DOUBLE.unpack(digits)[0]
         else:
             return NOT_A_NUMBER
-        after = before + delta
+        if operation.ttl_ns == -1:
+            expires = present.expires_at_ns
+        # Here too a ValueError: Python writes no more digits than it reads.
+        return _number(prefix, present.flags & _LONG_KEY, before + delta, expires)
     except (ValueError, OverflowError, struct.error):
         return NOT_A_NUMBER
-    if operation.ttl_ns == -1:
-        expires = present.expires_at_ns
-    return _number(prefix, present.flags & _LONG_KEY, after, expires)
 
 
 def _number(prefix: bytes, flags: int, number: int | float, expires_at_ns: int) -> Change:

@@ -49,6 +49,10 @@ class InvalidValueError(UsageError, TypeError):
     """No codec of the region takes this value."""
 
 
+class UnknownTypeError(InvalidValueError):
+    """The entry holds a value of a type that this process does not know: register the type, or install its library."""
+
+
 class ValueTooLargeError(UsageError, ValueError):
     """The encoded value is larger than the limit or than the region."""
 

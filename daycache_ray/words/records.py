@@ -64,6 +64,8 @@ class Codec(enum.IntEnum):
     ARROW = 8
     TORCH = 9
     PICKLE = 10
+    PANDAS = 11
+    POLARS = 12
 
 
 class RecordKind(enum.IntEnum):

@@ -16,7 +16,8 @@ else:
     import tomli as tomllib
 
 DISTRIBUTION_OF = {"yaml": "PyYAML", "sqlalchemy": "SQLAlchemy", "pydantic_settings": "pydantic-settings",
-                   "typing_extensions": "typing-extensions", "pytest_asyncio": "pytest-asyncio"}  # fmt: skip
+                   "typing_extensions": "typing-extensions", "pytest_asyncio": "pytest-asyncio",
+                   "ml_dtypes": "ml-dtypes"}  # fmt: skip
 COMES_WITH = {"pydantic_core": "pydantic", "starlette": "fastapi", "click": "typer"}
 """Modules that another declared distribution brings and means to be imported."""
 

@@ -133,6 +133,15 @@ def test_long_keys_are_compared_in_full(stage: Stage) -> None:
     assert stage.region.get(key) is None
 
 
+def test_an_own_weak_write_under_a_long_key_is_read_without_its_key() -> None:
+    stage = Stage(RegionConfig(name="orders", level="weak"))
+    key = "k" * 600
+    stage.region.set(key, b"value")
+    assert stage.region.get(key) == b"value"
+    assert stage.region.get_many([key]) == {key: b"value"}
+    assert stage.replica.requests == []
+
+
 def test_batches_touch_each_shard_once() -> None:
     stage = Stage(RegionConfig(name="orders", shards=4))
     values = {f"k{number}": number for number in range(200)}

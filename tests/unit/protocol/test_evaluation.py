@@ -79,7 +79,15 @@ def test_increment_with_a_float_is_a_float() -> None:
 
 
 @pytest.mark.parametrize(
-    "visible", [_visible(b"x", Codec.STR), _visible(b"x", Codec.INT), _visible(b"123", Codec.FLOAT)]
+    "visible",
+    [
+        _visible(b"x", Codec.STR),
+        _visible(b"x", Codec.INT),
+        _visible(b"123", Codec.FLOAT),
+        _visible(b"9" * 4_300, Codec.INT),
+        _visible(b"9" * 4_301, Codec.INT),
+    ],
+    ids=["text", "no digits", "no float", "one digit too many after it", "one too many before it"],
 )
 def test_increment_of_something_else_is_told(visible: Visible) -> None:
     assert _outcome(Operation(OperationKind.INCREMENT, b"k", delta=1), visible) == Outcome.NOT_A_NUMBER

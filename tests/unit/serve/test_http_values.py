@@ -16,6 +16,7 @@ import torch
 
 from daycache_ray.codecs.registry import decode
 from daycache_ray.words.records import Codec
+from tests.unit.codecs.kinds import Side
 from tests.unit.serve.fake_cache import FakeCluster
 from tests.unit.serve.http_answers import problem, store
 
@@ -77,6 +78,14 @@ async def test_a_stored_pickle_is_never_read(client: httpx.AsyncClient, cluster:
     items = batch.json()["entries"]
     assert items[0]["problem"]["type"].endswith(":pickled-value")
     assert items[1:] == [{"key": "q", "found": True, "value": 1}, {"key": "r", "found": False}]
+
+
+async def test_a_type_that_the_door_has_not_registered_is_said(client: httpx.AsyncClient, cluster: FakeCluster) -> None:
+    await store(cluster, "k", {"side": Side.BUY})
+    (place, (version, expires, codec, payload)) = next(iter(cluster.entries.items()))
+    cluster.entries[place] = (version, expires, codec, payload.replace(b".Side", b".Sidf"))
+    detail = problem(await client.get(ORDERS + "k"), 409, "unknown-type")["detail"]
+    assert "kinds.Sidf" in detail
 
 
 async def test_deep_json_does_not_become_a_pickle(client: httpx.AsyncClient, cluster: FakeCluster) -> None:
