@@ -52,8 +52,9 @@ test-house: $(STAMP) ## The rules of the house: floors, sizes, names, documentat
 	$(PYTEST) -q $(SHORT) tests/house
 
 .PHONY: test-unit
-test-unit: $(STAMP) ## Unit tests: no Ray, no sockets, no sleeping
+test-unit: $(STAMP) ## Unit tests, and conformance of the cache in memory: no Ray, no sockets
 	$(PYTEST) -q $(SHORT) tests/unit
+	$(if $(call suite,conformance),$(PYTEST) -q -m 'not slow and not cluster' tests/conformance,@echo "no conformance tests yet")
 
 .PHONY: test-models
 test-models: $(STAMP) ## Structures beside plain models
@@ -72,8 +73,9 @@ test-postgres: $(STAMP) ## Loading from a PostgreSQL of its own, where one is in
 	$(if $(call suite,postgres),$(PYTEST) -q $(SHORT) tests/postgres,@echo "no PostgreSQL tests yet")
 
 .PHONY: test-cluster
-test-cluster: $(STAMP) ## A real Ray on this machine
+test-cluster: $(STAMP) ## A real Ray on this machine, the conformance suite on it too
 	$(if $(call suite,cluster),$(PYTEST) -q $(SHORT) tests/cluster,@echo "no cluster tests yet")
+	$(if $(call suite,conformance),$(PYTEST) -q -m 'not slow and cluster' tests/conformance,@echo "no conformance tests yet")
 
 .PHONY: lint
 lint: $(STAMP) ## ruff and strict mypy

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from daycache_ray.client.async_channels import AsyncChannels
+from typing_extensions import Self
+
 from daycache_ray.client.async_region import AsyncRegion
 from daycache_ray.client.cache import Desk, open_desk
 from daycache_ray.words.cluster_map import ClusterMap
@@ -19,14 +20,14 @@ class AsyncCache:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._channels = AsyncChannels(desk.session)
+        self._channels = desk.async_channels()
         self._regions: dict[str, AsyncRegion] = {}
         self._views: list[AsyncCache] = []
 
     def __repr__(self) -> str:
         return f"<AsyncCache {self._desk.describe()}>"
 
-    async def __aenter__(self) -> AsyncCache:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -66,7 +67,7 @@ class AsyncCache:
     async def service(self, name: str) -> AsyncCache:
         """Return a cache on the same cluster that asks as another service; see `Cache.service`."""
         self._desk.session.check_open()
-        view = AsyncCache(await asyncio.to_thread(open_desk, self.name, name, None))
+        view = AsyncCache(await asyncio.to_thread(self._desk.sibling, name))
         self._views.append(view)
         return view
 

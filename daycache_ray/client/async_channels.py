@@ -17,6 +17,7 @@ from daycache_ray.wire.address import SocketAddress, address_of
 from daycache_ray.wire.async_connection import AsyncConnection
 from daycache_ray.words.cluster_map import MemberAddress
 from daycache_ray.words.errors import CacheError, UnknownOutcomeError
+from daycache_ray.words.naming import NAMESPACE
 
 T = TypeVar("T")
 
@@ -61,6 +62,12 @@ class AsyncChannels:
         if first_error is not None:
             raise first_error
         return merged
+
+    async def actor_handle(self, name: str) -> Any:
+        """Return the handle of a replica's actor."""
+        import ray
+
+        return await asyncio.to_thread(ray.get_actor, name, namespace=NAMESPACE)
 
     async def close(self) -> None:
         """Hang up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
@@ -13,7 +12,6 @@ from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
 from daycache_ray.client.region_reads import ABSENT
 from daycache_ray.words.config import RegionConfig
-from daycache_ray.words.naming import NAMESPACE
 from daycache_ray.words.types import Entry, Key, Level, RegionStatistics, Version
 
 
@@ -25,6 +23,7 @@ class AsyncRegion:
         self._reads = core.reads
         self._writes = core.writes
         self.near_value = core.reads.near_value
+        self._channels = channels
         self._run = channels.run
         self._run_all = channels.run_all
 
@@ -227,7 +226,5 @@ class AsyncRegion:
 
     async def shard_for(self, key: Key) -> Any:
         """See Region.shard_for; await the calls of the handle: `await handle.get.remote(key)`."""
-        import ray
-
         name = self._core.primary_actor_name(key)
-        return await asyncio.to_thread(ray.get_actor, name, namespace=NAMESPACE)
+        return await self._channels.actor_handle(name)

@@ -10,9 +10,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from typing_extensions import Self
+
 from daycache_ray.client import map_watch
 from daycache_ray.client.access_stream import AccessStream
 from daycache_ray.client.arguments import region_name, service_name
+from daycache_ray.client.async_channels import AsyncChannels
 from daycache_ray.client.channels import Channels
 from daycache_ray.client.flusher import END_S, Flusher
 from daycache_ray.client.map_watch import MapWatch
@@ -52,6 +55,14 @@ class Desk:
                 self._cores[name] = core
                 self.stream.add(core.reads)
             return core
+
+    def sibling(self, service: str) -> Desk:
+        """Return a desk on the same cluster for another service; raises as `connect`."""
+        return open_desk(self.session.config.name, service, None)
+
+    def async_channels(self) -> AsyncChannels:
+        """Return what performs this session's exchanges on the running event loop."""
+        return AsyncChannels(self.session)
 
     def describe(self) -> str:
         """Return the sentence that a cache's repr is."""
@@ -100,7 +111,7 @@ class Cache:
     def __repr__(self) -> str:
         return f"<Cache {self._desk.describe()}>"
 
-    def __enter__(self) -> Cache:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -151,7 +162,7 @@ class Cache:
             UnknownServiceError: the cluster lists its services and this is none of them.
         """
         self._desk.session.check_open()
-        view = Cache(open_desk(self.name, name, None))
+        view = Cache(self._desk.sibling(name))
         self._views.append(view)
         return view
 

@@ -19,6 +19,7 @@ from daycache_ray.wire.address import SocketAddress, address_of
 from daycache_ray.wire.connection import Connection
 from daycache_ray.words.cluster_map import MemberAddress
 from daycache_ray.words.errors import CacheError, UnknownOutcomeError
+from daycache_ray.words.naming import NAMESPACE
 
 T = TypeVar("T")
 
@@ -58,6 +59,12 @@ class Channels:
         if first_error is not None:
             raise first_error
         return merged
+
+    def actor_handle(self, name: str) -> Any:
+        """Return the handle of a replica's actor."""
+        import ray
+
+        return ray.get_actor(name, namespace=NAMESPACE)
 
     def close(self) -> None:
         """Hang up."""

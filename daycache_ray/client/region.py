@@ -12,7 +12,6 @@ from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
 from daycache_ray.client.region_reads import ABSENT
 from daycache_ray.words.config import RegionConfig
-from daycache_ray.words.naming import NAMESPACE
 from daycache_ray.words.types import Entry, Key, Level, RegionStatistics, Version
 
 
@@ -34,6 +33,7 @@ class Region:
         self._writes = core.writes
         self.near_value = core.reads.near_value
         """`get` as far as shared memory answers, without `deadline_s`; else node_reads.FAR."""
+        self._channels = channels
         self._run = channels.run
         self._run_all = channels.run_all
 
@@ -278,6 +278,5 @@ class Region:
         Its methods take the same keys: `ray.get(region.shard_for(key).get.remote(key))`. After a
         failover another actor is primary: ask again.
         """
-        import ray
-
-        return ray.get_actor(self._core.primary_actor_name(key), namespace=NAMESPACE)
+        name = self._core.primary_actor_name(key)
+        return self._channels.actor_handle(name)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from binascii import crc32
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -192,7 +191,7 @@ class RegionReads:
             for place, record in zip(places[start:], answer.records, strict=False):
                 seen = None if record is None else seen_of(record, place.key, served_by, bound_s)
                 # A STRONG answer has the horizon of the log in it already; others may add the clock.
-                if seen is not None and level != Level.STRONG and seen.is_expired(time.time_ns()):
+                if seen is not None and level != Level.STRONG and seen.is_expired(self.session.wall_ns()):
                     seen = None
                 newest_lsn = max(newest_lsn, answer.applied_lsn if seen is None else seen.version.lsn)
                 found.append(seen)
@@ -239,7 +238,7 @@ class RegionReads:
         seen = yield from self.seen(key, level, self.session.now_s() + deadline_of(deadline_s))
         if seen is None or seen.is_negative or not seen.expires_at_ns:
             return None
-        return max(0.0, (seen.expires_at_ns - time.time_ns()) / 1e9)
+        return max(0.0, (seen.expires_at_ns - self.session.wall_ns()) / 1e9)
 
     def view(self, key: Any, level: Any, deadline_s: Any) -> Exchange[Any]:
         """Read a value for reading only: bytes as a memoryview, arrays on shared memory."""

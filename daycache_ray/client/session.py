@@ -35,12 +35,20 @@ class ShardSession:
 class Session:
     """One client's view of one cluster."""
 
-    def __init__(self, router: Router, service: str, *, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        router: Router,
+        service: str,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.router = router
         self.service = service
         self.client = secrets.randbits(62) + 1
         self.rng = random.Random(self.client)
         self.now_s = now_s
+        self.wall_ns = wall_ns
         self.closed_because = ""
         self._parts: dict[ShardId, ShardSession] = {}
         self._lock = threading.Lock()

@@ -21,6 +21,9 @@ DISTRIBUTION_OF = {"yaml": "PyYAML", "sqlalchemy": "SQLAlchemy", "pydantic_setti
 COMES_WITH = {"pydantic_core": "pydantic", "starlette": "fastapi", "click": "typer"}
 """Modules that another declared distribution brings and means to be imported."""
 
+LOADED_BY = {"daycache_ray/testing/plugin.py": {"pytest"}}
+"""A plugin's host is there when it loads the plugin, so nobody has to install it for the plugin."""
+
 RUN_BY_NAME = {"build", "mypy", "psycopg", "pytest-asyncio", "ruff", "types-PyYAML"}
 """Development tools that nothing imports; SQLAlchemy takes psycopg by the URL of a database."""
 
@@ -40,6 +43,8 @@ def _imported(*folders: str) -> dict[str, str]:
         for one in source.imports():
             top = one.module.split(".")[0]
             if top in sys.stdlib_module_names or top in {"daycache_ray", "bench", "tests", "tomllib", "."}:
+                continue
+            if top in LOADED_BY.get(str(source), ()):
                 continue
             top = COMES_WITH.get(top, top)
             found.setdefault(DISTRIBUTION_OF.get(top, top), f"{source}:{one.line}")

@@ -26,6 +26,7 @@ FLOORS = {
     "client": 4,
     "serve": 5,
     "cli": 5,
+    "testing": 5,
 }
 """Every package of the house and the floor it stands on."""
 
