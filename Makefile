@@ -40,7 +40,7 @@ demo-short: $(STAMP) ## The same with a shorter day (1 minute)
 	$(BIN)/python -m bench.demo --quick
 
 .PHONY: test
-test: lint test-house test-unit test-models test-simulation test-kill test-postgres test-cluster ## Everything that decides whether a change is good (10 minutes)
+test: lint test-house test-unit test-models test-simulation test-kill test-servers test-postgres test-cluster ## Everything that decides whether a change is good (10 minutes)
 	@echo "all suites passed"
 
 .PHONY: test-long
@@ -67,6 +67,10 @@ test-simulation: $(STAMP) ## The protocol in a seeded world of faults
 .PHONY: test-kill
 test-kill: $(STAMP) ## Stores whose owner is killed
 	$(if $(call suite,kill),$(PYTEST) -q $(SHORT) tests/kill,@echo "no kill tests yet")
+
+.PHONY: test-servers
+test-servers: $(STAMP) ## Loaders against an HTTP server, and Redis where it is installed
+	$(if $(call suite,servers),$(PYTEST) -q $(SHORT) tests/servers,@echo "no server tests yet")
 
 .PHONY: test-postgres
 test-postgres: $(STAMP) ## Loading from a PostgreSQL of its own, where one is installed

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from daycache_ray.client.optimizer import AdaptiveCacheOptimizer
     from daycache_ray.client.orchestrator import CacheOrchestrator
     from daycache_ray.codecs.registry import register_type
+    from daycache_ray.origins.files import FileLoader
+    from daycache_ray.origins.http import HttpLoader
+    from daycache_ray.origins.parquet import ParquetLoader
+    from daycache_ray.origins.redis import RedisLoader
     from daycache_ray.origins.sql import SqlLoader
     from daycache_ray.words.config import ClusterConfig, PredictionConfig, RegionConfig, ServiceConfig, TimingConfig
     from daycache_ray.words.errors import (
@@ -99,6 +103,10 @@ __all__ = [
     "BatchLoader",
     "MISSING",
     "SqlLoader",
+    "HttpLoader",
+    "RedisLoader",
+    "FileLoader",
+    "ParquetLoader",
     "CacheOrchestrator",
     "AdaptiveCacheOptimizer",
     "CacheOptimizationContext",
@@ -156,6 +164,10 @@ _HOMES = {
     "daycache_ray.codecs.registry": "register_type",
     "daycache_ray.words.ports": "Loader BatchLoader MISSING",
     "daycache_ray.origins.sql": "SqlLoader",
+    "daycache_ray.origins.http": "HttpLoader",
+    "daycache_ray.origins.redis": "RedisLoader",
+    "daycache_ray.origins.files": "FileLoader",
+    "daycache_ray.origins.parquet": "ParquetLoader",
     "daycache_ray.client.orchestrator": "CacheOrchestrator",
     "daycache_ray.client.optimizer": "AdaptiveCacheOptimizer",
     "daycache_ray.words.errors": (
