@@ -25,10 +25,12 @@ from daycache_ray.actors.peer_links import PeerLinks
 from daycache_ray.actors.requests import RequestDesk
 from daycache_ray.actors.runner import Runner
 from daycache_ray.actors.salvaging import Salvager
+from daycache_ray.actors.upkeep import keep_up
 from daycache_ray.protocol.replica import ShardReplica
 from daycache_ray.storage.cluster_use import ClusterUse
 from daycache_ray.storage.directory import replica_directory, wipe
 from daycache_ray.storage.leftovers import remove_leftovers
+from daycache_ray.storage.statistics import StoreStatistics
 from daycache_ray.storage.store import Store
 from daycache_ray.wire.address import address_of
 from daycache_ray.wire.server import ServerConnection, SocketServer
@@ -45,11 +47,12 @@ from daycache_ray.words.messages import (
 )
 from daycache_ray.words.naming import NAMESPACE, cluster_directory
 from daycache_ray.words.operations import Request
-from daycache_ray.words.types import CacheConsistencyLevel, Member, ShardId
+from daycache_ray.words.types import CacheConsistencyLevel, Member, ShardId, ShardStatistics
 
 EXPIRY_PASS_S = 0.1
 EXPIRY_PASS_COUNT_MAX = 1_000
 STORE_WAIT_S = 5.0
+STORE_FIELDS = sorted(set(StoreStatistics._fields) & set(ShardStatistics.__dataclass_fields__))
 
 _log = structlog.get_logger("daycache.replica")
 
@@ -147,6 +150,7 @@ class Replica(HandleCalls):
         if configure is not None:
             self._post(configure)
         self._spawn(self._expire())
+        self._spawn(keep_up(self._store))
         # What was imported lives as long as the process: a collection that walks it stops a turn for 20 ms.
         gc.collect()
         gc.freeze()
@@ -311,7 +315,9 @@ class Replica(HandleCalls):
         assert self._shard is not None
         machine = self._runner.machine
         configuration = machine.configuration
+        store = self._store.statistics()
         return {
+            **{name: getattr(store, name) for name in STORE_FIELDS},
             "region": self._shard.region,
             "shard": self._shard.number,
             "seat": self._seat,
@@ -321,9 +327,6 @@ class Replica(HandleCalls):
             "epoch": machine.epoch,
             "last_lsn": machine.last_lsn,
             "commit_lsn": machine.commit_lsn,
-            "entries_count": self._store.entries_count,
-            "used_bytes": self._store.used_bytes,
-            "limit_bytes": self._store.limit_bytes,
             "writes_count": self._desk.writes_count,
             "reads_by_socket_count": self._desk.reads_count,
             "evictions_count": self._desk.evictions_count,

@@ -21,6 +21,15 @@ OPEN_FILES_MIN: Final = 4_096
 """Ray's processes and a few hundred connections; Ray itself recommends 65 536 for large clusters."""
 
 
+class LaggingReader(NamedTuple):
+    """A process that holds an old snapshot of a store."""
+
+    directory: str
+    pid: int
+    command: str
+    lag_transactions: int
+
+
 class Readings(NamedTuple):
     """What was read off one machine; None where it could not be."""
 
@@ -32,6 +41,7 @@ class Readings(NamedTuple):
     memory_file_system: str | None
     memory_writable: bool
     cluster_folders: tuple[ClusterFolder, ...]
+    lagging_readers: tuple[LaggingReader, ...]
     open_files_max: int
     has_boottime: bool
     auth_mode: str | None
@@ -56,6 +66,7 @@ def diagnose(readings: Readings, config: ClusterConfig) -> tuple[Finding, ...]:
         *_packages(readings),
         *_memory(readings, config),
         *_stores(readings),
+        *_readers(readings),
         _open_files(readings),
         _authentication(readings),
         _ray(readings),
@@ -137,6 +148,16 @@ def _stores(readings: Readings) -> Iterator[Finding]:
             yield Finding(folder.path, OK, said)
     if not readings.cluster_folders:
         yield Finding("stores", OK, "none in memory")
+
+
+def _readers(readings: Readings) -> Iterator[Finding]:
+    for reader in readings.lagging_readers:
+        yield Finding(
+            reader.directory,
+            WARN,
+            f"process {reader.pid} ({reader.command}) holds a snapshot that is {reader.lag_transactions} turns old",
+            "What was freed since cannot be used again: end that process, or let it go on if it is stopped.",
+        )
 
 
 def _open_files(readings: Readings) -> Finding:

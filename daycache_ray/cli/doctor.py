@@ -8,17 +8,22 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
+import lmdb
 import typer
 
 from daycache_ray.cli.connection import Address, answers, join_ray
-from daycache_ray.cli.diagnosis import FAIL, OK, Finding, Readings, diagnose
+from daycache_ray.cli.diagnosis import FAIL, OK, Finding, LaggingReader, Readings, diagnose
 from daycache_ray.cli.say import FAILED, AsJson, in_bytes, mistakes_said, result
+from daycache_ray.storage.directory import LOCK_NAME
 from daycache_ray.storage.leftovers import UNMARKED_AGE_S, IsKnown, cannot_ask, examine, remove_leftovers
+from daycache_ray.storage.reader_lag import LONG_TRANSACTIONS, reader_lag_of
 from daycache_ray.words.config import ClusterConfig
+from daycache_ray.words.errors import CacheError
 
 PACKAGES = ("ray", "torch", "lmdb", "hiredis", "msgspec", "numpy", "pyarrow", "pydantic")
 RAY_ADDRESS_FILE = "ray_current_cluster"
@@ -83,6 +88,7 @@ def read_machine(memory_path: str, address: str | None) -> Readings:
         memory_file_system=_file_system(directory),
         memory_writable=os.access(directory, os.W_OK),
         cluster_folders=tuple(examine(memory_path, unmarked_before_s=time.time() - UNMARKED_AGE_S)),
+        lagging_readers=tuple(_lagging_readers(directory / "daycache")),
         open_files_max=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         has_boottime=hasattr(time, "CLOCK_BOOTTIME"),
         auth_mode=os.environ.get("RAY_AUTH_MODE"),
@@ -92,6 +98,18 @@ def read_machine(memory_path: str, address: str | None) -> Readings:
         ray_address=ray_address,
         ray_answers=answers(ray_address) if ray_address else False,
     )
+
+
+def _lagging_readers(directory: Path) -> Iterator[LaggingReader]:
+    for lock in sorted(directory.glob(f"*/*/*/*/{LOCK_NAME}")):
+        store = str(lock.parent)
+        try:
+            lag = reader_lag_of(store)
+            if lag.lag_transactions >= LONG_TRANSACTIONS:
+                command = Path(f"/proc/{lag.pid}/comm").read_text("utf-8").strip()
+                yield LaggingReader(store, lag.pid, command, lag.lag_transactions)
+        except (CacheError, OSError, lmdb.Error):
+            continue  # gone, or not ours to read
 
 
 def _fields(finding: Finding) -> dict[str, str]:

@@ -193,6 +193,8 @@ class NodeShard:
                     if self._reader is None or self._life != life:
                         self._release()
                         self._reader, self._life = StoreReader(member.directory), life
+                    # A table full of dead readers would send everybody to the sockets until the owner looks.
+                    self._reader.environment.reader_check()
                     self.near = _near_store(self._reader)
                     self._is_primary = member is primary
                 except (CacheError, OSError, lmdb.Error):

@@ -121,7 +121,9 @@ def open_shared(path: str) -> Opened:
         except lmdb.Error as error:
             if not os.path.exists(os.path.join(path, "data.mdb")):
                 raise FileNotFoundError(path) from error
-            raise UnavailableError(f"{path} cannot be read from this process: {error}") from error
+            raise UnavailableError(
+                f"{path} cannot be read from this process ({error}): ask its owner by its socket"
+            ) from error
         return _remember(environment, path, is_owned=False)
 
 

@@ -20,6 +20,7 @@ from daycache_ray.storage.entries import Entries
 from daycache_ray.storage.environments import open_owned
 from daycache_ray.storage.large_values import LARGE, LargeValues
 from daycache_ray.storage.log import Log
+from daycache_ray.storage.reader_lag import reader_lag
 from daycache_ray.storage.space import PUT_PAGES, REMOVAL_PAGES, AllocatedSpace
 from daycache_ray.storage.state import STATE_KEY, State, assign_state, pack_state, unpack_state
 from daycache_ray.words.effects import Commit, FinishCopy
@@ -213,6 +214,10 @@ class Generation:
         with self.environment.begin() as reading:
             self.images.load(reading)
 
+    def pinned_pages_max(self) -> int:
+        """Return how many freed pages cannot be used again at most, because of the oldest reader."""
+        return self._space.pinned_pages_max(*self._free_pages(int(self.environment.info()["last_pgno"])))
+
     def remove_unmeant_files(self) -> None:
         """Remove large values of aborted turns and of other generations."""
         with self.environment.begin() as transaction:
@@ -286,16 +291,12 @@ class Generation:
 
     def _free_pages(self, last_page: int) -> tuple[int, int]:
         """Count free pages as of the last commit; see AllocatedSpace."""
-        last_transaction_id = int(self.environment.info()["last_txnid"])
         used = 2
         with self.environment.begin() as reading:
             for database in (None, self.data, *self.entries.others, self.log.log, self.images.undo):
                 about = reading.stat(database)
                 used += about["branch_pages"] + about["leaf_pages"] + about["overflow_pages"]
-        # A line for each slot of the readers: process, thread, transaction or "-".
-        slots = [line.split()[-1] for line in self.environment.readers().splitlines()[1:] if line.strip()]
-        pinned_since = min((int(slot) for slot in slots if slot.isdecimal()), default=last_transaction_id)
-        return last_page + 1 - used, min(pinned_since, last_transaction_id)
+        return last_page + 1 - used, reader_lag(self.environment).transaction_id
 
     def _expect(self, records: Collection[LogRecord], is_logged: bool) -> None:
         """Make sure of memory for records that are appended to the log, or made visible."""

@@ -26,7 +26,7 @@ from typing import Any, Final
 import lmdb
 
 from daycache_ray.storage import directory as directories
-from daycache_ray.storage.environments import Opened, open_shared, when_forked
+from daycache_ray.storage.environments import READERS_MAX, Opened, open_shared, when_forked
 from daycache_ray.storage.fence_page import (
     WORD_GENERATION,
     WORD_PID_NAMESPACE,
@@ -158,6 +158,18 @@ class StoreReader:
                     continue
         raise UnavailableError(f"there is no store to read in {self.directory}: ask the owner by its socket")
 
+    @property
+    def environment(self) -> lmdb.Environment:
+        """The present generation's environment, for looking at its table of readers.
+
+        Raises:
+            CacheClosedError: the reader is closed.
+        """
+        opened = self._opened
+        if opened is None:
+            raise CacheClosedError(f"the reader of {self.directory} is closed: open another")
+        return opened.environment
+
     def close(self) -> None:
         """Give everything back; views of large values stay valid."""
         with self._lock:
@@ -228,8 +240,11 @@ class StoreReader:
             raise CorruptRecordError(f"{self.directory}: {error}; its owner must rebuild it") from error
         if isinstance(error, lmdb.ReadersFullError) and self._opened is not None:
             # Dead processes keep their slots until somebody looks.
-            self._opened.environment.reader_check()
-            return
+            if self._opened.environment.reader_check():
+                return
+            raise UnavailableError(
+                f"{self.directory} has {READERS_MAX} readers, as many as its table holds: ask its owner by its socket"
+            ) from error
         self.refresh()
 
     def _begin_after_fork(self, *_: Any) -> lmdb.Transaction[bytes]:

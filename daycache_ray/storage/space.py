@@ -82,6 +82,14 @@ class AllocatedSpace:
         pages = (self._reach_bytes // PAGE_BYTES) - self._last_page
         self._turns.append((transaction_id, pages + pages_freed))
 
+    def pinned_pages_max(self, free_pages: int, pinned_since: int) -> int:
+        """Return how many of the free pages a reader of transaction `pinned_since` can pin at most."""
+        if not self._turns or self._turns[-1][0] <= pinned_since:
+            return 0
+        if self._turns[0][0] > pinned_since + 1:
+            return free_pages
+        return min(free_pages, sum(pages for transaction_id, pages in self._turns if transaction_id > pinned_since))
+
     def close(self) -> None:
         """Stop watching."""
         os.close(self._descriptor)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import lmdb
 
@@ -26,6 +26,7 @@ from daycache_ray.storage.opening import make_generation, open_newest
 from daycache_ray.storage.scan import scan_keys
 from daycache_ray.storage.snapshot import StoreSnapshot, inline_record
 from daycache_ray.storage.space import is_full, raise_full
+from daycache_ray.storage.statistics import StoreStatistics, statistics_of
 from daycache_ray.storage.visited_page import VisitedPage, buckets_for
 from daycache_ray.words.effects import Append, Apply, Commit, FinishCopy, LoadItems, ResetStore, Truncate
 from daycache_ray.words.errors import StoreFormatError
@@ -35,22 +36,6 @@ from daycache_ray.words.types import ShardId
 
 _T = TypeVar("_T")
 StoreEffect: TypeAlias = Append | Apply | Truncate | Commit | ResetStore | LoadItems | FinishCopy
-
-
-class StoreStatistics(NamedTuple):
-    """A store at one moment; byte counts are of this replica alone."""
-
-    entries_count: int
-    used_bytes: int
-    limit_bytes: int
-    large_bytes: int
-    log_records_count: int
-    log_bytes: int
-    undoable_count: int
-    generation: int
-    mapped_bytes: int
-    """What LMDB's file occupies up to its highest page, free pages included."""
-    readers_count: int
 
 
 class Store:
@@ -238,22 +223,13 @@ class Store:
             lambda reading, entries: scan_keys(reading, entries.data, service, prefix, cursor, limit, horizon_ns)
         )
 
+    def check_readers(self) -> int:
+        """Free the slots of readers that are dead, and return how many; they pin memory and keep others out."""
+        return int(self._current.environment.reader_check())
+
     def statistics(self) -> StoreStatistics:
         """Return counters of this moment."""
-        state = self._active.state
-        about = self._active.environment.info()
-        return StoreStatistics(
-            entries_count=state.entries_count,
-            used_bytes=state.used_bytes,
-            limit_bytes=self.limit_bytes,
-            large_bytes=state.large_bytes,
-            log_records_count=state.last_lsn - state.base_lsn,
-            log_bytes=state.log_bytes,
-            undoable_count=len(self._active.images),
-            generation=self._active.number,
-            mapped_bytes=(int(about["last_pgno"]) + 1) * 4096,
-            readers_count=int(about["num_readers"]),
-        )
+        return statistics_of(self._active, self.limit_bytes)
 
     def close(self) -> None:
         """Revoke the fence, close everything and let the lock go; an open turn is forgotten."""

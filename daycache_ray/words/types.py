@@ -152,6 +152,16 @@ class ShardStatistics:
     replication_lag_records: int
     turns_count: int
     messages_count: int
+    mapped_bytes: int = 0
+    """What its store's file takes, free pages included; values above a page have files of their own."""
+    large_bytes: int = 0
+    readers_count: int = 0
+    oldest_reader_pid: int = 0
+    """Process on its node whose read transaction is behind, 0 when none is."""
+    oldest_reader_lag: int = 0
+    """Turns that were committed since that transaction began."""
+    pinned_bytes_max: int = 0
+    """Memory that it keeps from being used again, at most."""
 
 
 @dataclass(frozen=True, slots=True)

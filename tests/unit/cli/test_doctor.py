@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from daycache_ray.cli.diagnosis import FAIL, OK, WARN, Finding, Readings, diagnose
+from daycache_ray.cli.diagnosis import FAIL, OK, WARN, Finding, LaggingReader, Readings, diagnose
 from daycache_ray.cli.doctor import read_machine
 from daycache_ray.cli.main import app
 from daycache_ray.storage.cluster_use import ClusterUse
@@ -28,6 +28,7 @@ HEALTHY = Readings(
     memory_file_system="tmpfs",
     memory_writable=True,
     cluster_folders=(),
+    lagging_readers=(),
     open_files_max=65_536,
     has_boottime=True,
     auth_mode="disabled",
@@ -58,6 +59,7 @@ def test_a_healthy_machine_has_nothing_to_do() -> None:
         ({"memory_file_system": "ext4"}, "/dev/shm", WARN, "ext4, not tmpfs", "mount a tmpfs"),
         ({"cluster_folders": (ClusterFolder("/s-1", 4096, True, "is dead"),)}, "/s-1", WARN, "4 KiB; is dead", "--fix"),
         ({"cluster_folders": (ClusterFolder("/s-2", 0, False, "lives"),)}, "/s-2", OK, "lives", ""),
+        ({"lagging_readers": (LaggingReader("/s", 7, "app", 12_000),)}, "/s", WARN, "7 (app) holds", "end that"),
         ({"open_files_max": 1024}, "open files", WARN, "1024", "ulimit -n"),
         ({"open_files_max": -1}, "open files", OK, "unlimited", ""),
         ({"auth_mode": None}, "RAY_AUTH_MODE", WARN, "not set", "token or disabled"),
