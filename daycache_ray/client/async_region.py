@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from daycache_ray.client.arguments import REGION_TTL, RegionTtl
 from daycache_ray.client.async_channels import AsyncChannels
+from daycache_ray.client.cached import AsyncCachedDecorator
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
 from daycache_ray.client.region_reads import ABSENT
@@ -211,6 +212,17 @@ class AsyncRegion:
                 if not cursor:
                     break
         return removed_count
+
+    def cached(
+        self,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        key: Callable[..., Key] | None = None,
+        level: Level | None = None,
+    ) -> AsyncCachedDecorator:
+        """See Region.cached; a plain function becomes one to await, and runs in a thread."""
+        self._core.check_cached(ttl_s, level)
+        return AsyncCachedDecorator(self, {"ttl_s": ttl_s, "key": key, "level": level})
 
     async def flush(self, *, deadline_s: float | None = None) -> None:
         """See Region.flush."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from daycache_ray.client.arguments import REGION_TTL, RegionTtl
+from daycache_ray.client.cached import CachedDecorator
 from daycache_ray.client.channels import Channels
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
@@ -259,6 +260,27 @@ class Region:
                 if not cursor:
                     break
         return removed_count
+
+    def cached(
+        self,
+        *,
+        ttl_s: float | RegionTtl | None = REGION_TTL,
+        key: Callable[..., Key] | None = None,
+        level: Level | None = None,
+    ) -> CachedDecorator:
+        """Return a decorator that keeps a function's results here: `@region.cached(ttl_s=60)`.
+
+        The decorated function has `invalidate`, `refresh` and `key_for`, which take the call's own arguments.
+        A coroutine function stays one. Concurrent callers that miss share one computation in the whole cluster.
+
+        Args:
+            ttl_s: seconds that a result lives.
+            key: a function of the same arguments that returns str or bytes; None: the function's module and
+                name, and the text of its arguments, of which InvalidArgumentError says which have none.
+            level: at which level results are read and refreshed.
+        """
+        self._core.check_cached(ttl_s, level)
+        return CachedDecorator(self, {"ttl_s": ttl_s, "key": key, "level": level})
 
     def flush(self, *, deadline_s: float | None = None) -> None:
         """Send the WEAK writes that wait, and wait until they are applied; what is lost is counted."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from daycache_ray.client.arguments import deadline_of, key_text
+from daycache_ray.client.arguments import REGION_TTL, deadline_of, key_text, level_number, ttl_ns_of
 from daycache_ray.client.exchanges import Exchange, ask
 from daycache_ray.client.loading import RegionLoads
 from daycache_ray.client.region_reads import RegionReads
@@ -113,6 +113,13 @@ class RegionCore:
         if member is None:
             raise ShardUnavailableError(f"{shard} has no primary at the moment: try again in a moment")
         return member.actor_name
+
+    def check_cached(self, ttl_s: Any, level: Any) -> None:
+        """Raise for the wrong options of a decorator where it stands, not at the first call."""
+        if ttl_s is not REGION_TTL:
+            ttl_ns_of(ttl_s)
+        if level is not None:
+            level_number(level)
 
     def describe(self) -> str:
         """Return the sentence that a region's repr is."""

@@ -49,6 +49,10 @@ class Blocking:
             return lambda *args: self._wrapped(found(*args))
         return found
 
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call the face itself: a cached function."""
+        return self._loop.run_until_complete(self._face(*args, **options))
+
     def _wrapped(self, answer: Any) -> Any:
         is_face = isinstance(answer, (daycache_ray.AsyncCache, daycache_ray.AsyncRegion))
         return Blocking(answer, self._loop) if is_face else answer
