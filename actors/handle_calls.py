@@ -22,6 +22,7 @@ from daycache_ray.client.arguments import (
     ttl_ns_of,
 )
 from daycache_ray.client.records import seen_of, with_long_key
+from daycache_ray.codecs.compression import compressor_of
 from daycache_ray.codecs.registry import decode, encode
 from daycache_ray.structures.slots import shard_of_slot, slot_of
 from daycache_ray.structures.store_keys import service_prefix, store_key
@@ -106,7 +107,7 @@ class HandleCalls:
         for key, record in zip(wanted, answer.records, strict=True):
             seen = None if record is None else seen_of(record, key_bytes(key), "primary", None)
             if seen is not None and not seen.is_negative and not seen.is_expired(now_ns):
-                values[key] = decode(seen.codec, seen.payload, allow_pickle=self._region().allow_pickle)
+                values[key] = decode(seen.codec, seen.plain_payload, allow_pickle=self._region().allow_pickle)
         return values
 
     async def set(
@@ -167,9 +168,10 @@ class HandleCalls:
         codec, payload = encode(value, allow_pickle=region.allow_pickle)
         check_value_size(payload)
         prefix = self._prefix(service)
-        flags = 0
+        compress = compressor_of(region.compression)
+        payload, flags = (payload, 0) if compress is None else compress(codec, payload, 0)
         if 2 + len(prefix) + len(raw) > STORE_KEY_BYTES_MAX:
-            payload, flags = with_long_key(payload, raw), int(Flag.LONG_KEY)
+            payload, flags = with_long_key(payload, raw), flags | int(Flag.LONG_KEY)
         ttl_ns = ttl_ns_of(region.ttl_s if ttl_s is REGION_TTL else ttl_s)
         return Operation(kind, self._stored(raw, prefix), payload, codec, flags, ttl_ns, epoch, lsn)
 

@@ -18,6 +18,7 @@ from daycache_ray.words.effects import Answer as AnswerEffect
 from daycache_ray.words.effects import AnswerFill, Effect, Refuse, Serve
 from daycache_ray.words.errors import (
     CacheError,
+    CorruptRecordError,
     InvalidArgumentError,
     RegionFullError,
     StoreFullError,
@@ -138,7 +139,12 @@ class RequestDesk:
         if waiting is None:
             return None
         caller, request_id, keys = waiting
-        records = [self._export(key) for key in keys]
+        try:
+            records = [self._export(key) for key in keys]
+        except (CacheError, OSError) as error:
+            # What one entry's file has become is its readers' trouble; the replica lives on.
+            broken = CorruptRecordError(f"a stored value cannot be read: {error}; set it anew, or delete it")
+            return caller, failure_of(request_id, broken)
         fence = self._store.fence.read()
         return caller, Found(request_id, records, fence.epoch, fence.applied_lsn)
 
@@ -209,6 +215,8 @@ class RequestDesk:
         record = self._store.get(key)
         if record is None:
             return None
+        if len(record) < HEADER_BYTES:
+            raise CorruptRecordError(f"a record of {len(record)} bytes has no header")
         header = HEADER.unpack_from(record)
         if not header[6] & Flag.LARGE:
             return record

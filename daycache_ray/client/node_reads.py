@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from struct import Struct
+from struct import error as StructError  # noqa: N812
 from typing import Any, Final, NamedTuple
 
 import lmdb
@@ -20,11 +21,15 @@ import lmdb
 from daycache_ray.client.router import Router, SessionToken
 from daycache_ray.storage.fence_page import WORD_SEQUENCE, namespace_inode
 from daycache_ray.storage.reader import StoreReader
-from daycache_ray.words.errors import CacheError
+from daycache_ray.words.errors import CacheError, CorruptRecordError
 from daycache_ray.words.operations import Level
+from daycache_ray.words.records import HEADER_BYTES
 from daycache_ray.words.types import Role, ShardId
 
-LSN_AND_EXPIRY: Final = Struct("<8xQQ")
+LSN_AND_EXPIRY: Final = Struct("<8xQQ16x")
+"""The pad makes sure that the whole header is there."""
+
+assert LSN_AND_EXPIRY.size == HEADER_BYTES
 _lsn_and_expiry = LSN_AND_EXPIRY.unpack_from
 _boot_ns = time.clock_gettime_ns
 _BOOTTIME: Final = time.CLOCK_BOOTTIME
@@ -120,27 +125,30 @@ class NodeShard:
             self.near = None
             return FAR
         token = self.token
-        if level == _STRONG:
-            # A miss may be the work of an uncommitted delete, which left nothing to compare with the commit LSN.
-            if record is None or lease_until_ns <= _boot_ns(_BOOTTIME):
-                return FAR
-            lsn, expires_ns = _lsn_and_expiry(record)
-            if lsn > commit_lsn:
-                return FAR
-            if expires_ns and expires_ns <= horizon_ns:
-                return None
-        else:
-            is_behind = epoch != token.epoch or applied_lsn < token.lsn
-            # A primary of a later epoch has what survived of the session's writes; a secondary may lack it.
-            if is_behind and token.epoch and level and (epoch <= token.epoch or role != _PRIMARY):
-                return FAR
-            if record is None:
-                if applied_lsn > token.lsn or epoch != token.epoch:
-                    token.observe(epoch, applied_lsn)
-                return None
-            lsn, expires_ns = _lsn_and_expiry(record)
-            if expires_ns and (expires_ns <= horizon_ns or expires_ns <= _wall_ns()):
-                return None
+        try:
+            if level == _STRONG:
+                # A miss may be the work of an uncommitted delete, which left nothing to compare with the commit LSN.
+                if record is None or lease_until_ns <= _boot_ns(_BOOTTIME):
+                    return FAR
+                lsn, expires_ns = _lsn_and_expiry(record)
+                if lsn > commit_lsn:
+                    return FAR
+                if expires_ns and expires_ns <= horizon_ns:
+                    return None
+            else:
+                is_behind = epoch != token.epoch or applied_lsn < token.lsn
+                # A primary of a later epoch has what survived of the session's writes; a secondary may lack it.
+                if is_behind and token.epoch and level and (epoch <= token.epoch or role != _PRIMARY):
+                    return FAR
+                if record is None:
+                    if applied_lsn > token.lsn or epoch != token.epoch:
+                        token.observe(epoch, applied_lsn)
+                    return None
+                lsn, expires_ns = _lsn_and_expiry(record)
+                if expires_ns and (expires_ns <= horizon_ns or expires_ns <= _wall_ns()):
+                    return None
+        except StructError:
+            raise CorruptRecordError(f"a record of {len(record or b'')} bytes has no header") from None
         if lsn > token.lsn or epoch != token.epoch:
             token.observe(epoch, lsn)
         visited[bucket & mask] = 1

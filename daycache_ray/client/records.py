@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from daycache_ray.codecs.compression import COMPRESSED, decompressed
 from daycache_ray.storage.large_values import full_key_bytes
 from daycache_ray.storage.reader import is_record_of
 from daycache_ray.words.errors import CorruptRecordError
@@ -13,7 +14,7 @@ from daycache_ray.words.types import Version
 
 
 class Seen(NamedTuple):
-    """What a read found, the value still encoded. `expires_at_ns` 0: never."""
+    """What a read found, the value still encoded, and perhaps compressed. `expires_at_ns` 0: never."""
 
     version: Version
     expires_at_ns: int
@@ -27,6 +28,11 @@ class Seen(NamedTuple):
     def is_negative(self) -> bool:
         """Whether it is a remembered miss: the origin has no such key."""
         return bool(self.flags & Flag.NEGATIVE)
+
+    @property
+    def plain_payload(self) -> bytes | memoryview:
+        """The value's encoded bytes, decompressed where they were not; raises CorruptRecordError."""
+        return decompressed(self.payload) if self.flags & COMPRESSED else self.payload
 
     def is_expired(self, wall_ns: int) -> bool:
         """Whether the clock says that it is over."""

@@ -245,11 +245,11 @@ class RegionReads:
         seen = yield from self.seen(key, level, self.session.now_s() + deadline_of(deadline_s))
         if seen is None or seen.is_negative:
             return None
-        return memoryview(seen.payload).toreadonly() if seen.codec == Codec.BYTES else self.decode(seen)
+        return memoryview(seen.plain_payload).toreadonly() if seen.codec == Codec.BYTES else self.decode(seen)
 
     def decode(self, seen: Seen) -> Any:
         """Return the value of a record."""
-        return self._decoders[seen.codec](seen.payload)
+        return self._decoders[seen.codec](seen.plain_payload)
 
     def _many_of(
         self, part: ShardSession, asked: list[tuple[Any, Place]], level: Level, deadline_at_s: float

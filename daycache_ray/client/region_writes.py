@@ -24,9 +24,11 @@ from daycache_ray.client.region_reads import Place, RegionReads
 from daycache_ray.client.router import Pause
 from daycache_ray.client.session import ShardSession
 from daycache_ray.client.weak_writes import FLUSH_S, WeakWrites
+from daycache_ray.codecs.compression import compressor_of
 from daycache_ray.codecs.registry import encode
 from daycache_ray.words.errors import (
     CacheError,
+    CorruptRecordError,
     DeadlineExceededError,
     InvalidArgumentError,
     NotANumberError,
@@ -55,6 +57,7 @@ class RegionWrites:
         self._reads = reads
         self._session = reads.session
         self._config = reads.config
+        self._compress = compressor_of(reads.config.compression)
         self._batch_bytes_max = reads.config.memory_bytes // reads.config.shards // SHARD_PART
 
     def set(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any) -> Exchange[Version]:
@@ -115,7 +118,9 @@ class RegionWrites:
         )
         result = yield from self._one(place, operation, level, deadline_s)
         if result.outcome == Outcome.NOT_A_NUMBER:
-            raise NotANumberError(f"{key!r} holds no number: set one, or delete the entry first")
+            raise NotANumberError(
+                f"{key!r} holds no number that stays within 64 bits: set one, or delete the entry first"
+            )
         return result.number
 
     def compare_and_set(
@@ -170,6 +175,8 @@ class RegionWrites:
         """Return the operation that writes `value`, encoded; raises InvalidValueError and others."""
         codec, payload = encode(value, allow_pickle=self._config.allow_pickle)
         check_value_size(payload)
+        if self._compress is not None:
+            payload, flags = self._compress(codec, payload, flags)
         payload, flags = _with_key(place, payload, flags)
         return Operation(
             kind,
@@ -200,6 +207,8 @@ class RegionWrites:
     def _one(self, place: Place, operation: Operation, level: Any, deadline_s: Any) -> Exchange[OperationResult]:
         number = self._level(level)
         (result,) = yield from self._write(place.part, [operation], number, self._deadline(deadline_s))
+        if result.outcome == Outcome.CORRUPT:
+            raise CorruptRecordError(f"the entry of {place.key!r} cannot be read: set it anew, or delete it")
         return result
 
     def _set_part(

@@ -14,6 +14,7 @@ from daycache_ray.words.records import Codec, Flag, RecordKind
 
 # Plain numbers: an operator on an IntFlag costs half a microsecond.
 _NEGATIVE, _LONG_KEY, _LARGE = int(Flag.NEGATIVE), int(Flag.LONG_KEY), int(Flag.LARGE)
+_COMPRESSED: Final = int(Flag.COMPRESSED)
 _TOUCHED: Final = ~int(Flag.LARGE | Flag.PREFETCHED)
 _PUT: Final = int(RecordKind.PUT)
 _DOUBLE: Final = struct.Struct("<d")
@@ -23,7 +24,8 @@ _LENGTH: Final = struct.Struct("<H")
 class Visible(NamedTuple):
     """The newest entry of a key: its version and what it holds. An expired or deleted one is no entry.
 
-    `payload` is the value behind the header, with the full key in front of it for Flag.LONG_KEY.
+    `payload` is the value behind the header, with the full key in front of it for Flag.LONG_KEY; None where it was
+    not needed, or cannot be read.
     """
 
     epoch: int
@@ -32,7 +34,7 @@ class Visible(NamedTuple):
     codec: int
     flags: int
     cost_us: int
-    payload: bytes
+    payload: bytes | None
 
 
 class Change(NamedTuple):
@@ -49,6 +51,12 @@ class Change(NamedTuple):
 
 NOT_DONE: Final = OperationResult(Outcome.NOT_DONE)
 NOT_A_NUMBER: Final = OperationResult(Outcome.NOT_A_NUMBER)
+CORRUPT: Final = OperationResult(Outcome.CORRUPT)
+NEEDS_PAYLOAD: Final = frozenset({int(OperationKind.TOUCH), int(OperationKind.INCREMENT)})
+"""The kinds that look at more of an entry than its version."""
+
+_NUMBER_LIMIT: Final = 2**63
+"""Sums from here on are refused: an answer carries 64 bits. Without `increment`, integers have no limit."""
 
 
 def expiry_ns(ttl_ns: int, wall_ns: int) -> int:
@@ -79,6 +87,8 @@ def evaluate(operation: Operation, visible: Visible | None, wall_ns: int) -> Cha
     if kind == OperationKind.TOUCH:
         if present is None:
             return NOT_DONE
+        if present.payload is None:
+            return CORRUPT
         flags = present.flags & _TOUCHED
         expires = expiry_ns(operation.ttl_ns, wall_ns)
         return Change(_PUT, present.payload, present.codec, flags, expires, present.cost_us)
@@ -96,11 +106,14 @@ def _increment(operation: Operation, present: Visible | None, wall_ns: int) -> C
     expires = expiry_ns(operation.ttl_ns, wall_ns)
     if present is None:
         return _number(operation.value, operation.flags & _LONG_KEY, delta, expires)
-    prefix = b""
-    if present.flags & _LONG_KEY:
-        prefix = present.payload[: 2 + _LENGTH.unpack_from(present.payload)[0]]
-    digits = present.payload[len(prefix) :]
+    payload = present.payload
+    if payload is None:
+        return CORRUPT
+    if present.flags & _COMPRESSED:
+        return NOT_A_NUMBER  # Our writers leave integers as they are.
     try:
+        prefix = payload[: 2 + _LENGTH.unpack_from(payload)[0]] if present.flags & _LONG_KEY else b""
+        digits = payload[len(prefix) :]
         if present.codec == Codec.INT:
             before: int | float = int(digits)
         elif present.codec == Codec.FLOAT:
@@ -109,8 +122,10 @@ def _increment(operation: Operation, present: Visible | None, wall_ns: int) -> C
             return NOT_A_NUMBER
         if operation.ttl_ns == -1:
             expires = present.expires_at_ns
-        # Here too a ValueError: Python writes no more digits than it reads.
-        return _number(prefix, present.flags & _LONG_KEY, before + delta, expires)
+        after = before + delta
+        if isinstance(after, int) and not -_NUMBER_LIMIT <= after < _NUMBER_LIMIT:
+            return NOT_A_NUMBER
+        return _number(prefix, present.flags & _LONG_KEY, after, expires)
     except (ValueError, OverflowError, struct.error):
         return NOT_A_NUMBER
 

@@ -50,8 +50,11 @@ def is_large(record: bytes) -> bool:
 
 def value_offset(record: bytes, start: int = HEADER_BYTES) -> int:
     """Return where the value, or its reference, begins: behind header and full key."""
-    if record[_FLAGS_OFFSET] & LONG_KEY:
-        return start + 2 + int(_KEY_LENGTH.unpack_from(record, start)[0])
+    try:
+        if record[_FLAGS_OFFSET] & LONG_KEY:
+            return start + 2 + int(_KEY_LENGTH.unpack_from(record, start)[0])
+    except (IndexError, struct.error):
+        raise CorruptRecordError(f"a record of {len(record)} bytes is cut off") from None
     return start
 
 
@@ -71,8 +74,13 @@ class Reference:
 
     def __init__(self, packed: bytes) -> None:
         self.packed = packed
-        self.size_bytes, self.digest = _SIZE_HASH.unpack_from(packed)
-        self.name = packed[_SIZE_HASH.size :].decode("ascii")
+        try:
+            self.size_bytes, self.digest = _SIZE_HASH.unpack_from(packed)
+            self.name = packed[_SIZE_HASH.size :].decode("ascii")
+        except (struct.error, UnicodeDecodeError) as error:
+            raise CorruptRecordError(f"a record names no file of a large value: {error}") from error
+        if not self.name or "/" in self.name or "\0" in self.name:
+            raise CorruptRecordError(f"a record names {self.name!r}, which is no file of a large value")
 
 
 def reference_of(record: bytes) -> Reference:
@@ -85,8 +93,10 @@ def pages_bytes(size_bytes: int) -> int:
     return -(-size_bytes // _PAGE_BYTES) * _PAGE_BYTES
 
 
-def map_file(folder: str, reference: Reference) -> memoryview:
-    """Return a read-only view of a file; it stays valid as long as somebody holds it.
+def map_file(folder: str, reference: Reference, *, is_private: bool = False) -> memoryview:
+    """Return a view of a file; it stays valid as long as somebody holds it.
+
+    It is read-only, or `is_private`: then writing to it changes this view's own copy of a page, and nothing else.
 
     Raises:
         FileNotFoundError: superseded meanwhile; read the record again.
@@ -97,7 +107,8 @@ def map_file(folder: str, reference: Reference) -> memoryview:
         size = os.fstat(descriptor).st_size
         if size != reference.size_bytes:
             raise CorruptRecordError(f"{reference.name} has {size} bytes, its record says {reference.size_bytes}")
-        return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))
+        access = mmap.ACCESS_COPY if is_private else mmap.ACCESS_READ
+        return memoryview(mmap.mmap(descriptor, size, access=access))
     finally:
         os.close(descriptor)
 

@@ -17,7 +17,6 @@ Judges nothing: whether a record may be shown is for the caller, who knows level
 from __future__ import annotations
 
 import os
-import struct
 import threading
 from binascii import crc32
 from collections.abc import Callable, Sequence
@@ -37,11 +36,12 @@ from daycache_ray.storage.fence_page import (
 from daycache_ray.storage.large_values import LONG_KEY, Reference, is_large, map_file, value_offset
 from daycache_ray.storage.visited_page import VisitedPage
 from daycache_ray.words.errors import CacheClosedError, CorruptRecordError, StoreFormatError, UnavailableError
-from daycache_ray.words.records import HEADER_BYTES
+from daycache_ray.words.records import HEADER_BYTES, Codec
 
 _ATTEMPTS: Final = 16
+_CODEC_OFFSET: Final = 36
 _FLAGS_OFFSET: Final = 37
-_KEY_LENGTH: Final = struct.Struct("<H")
+_TORCH: Final = int(Codec.TORCH)
 
 
 class StoreReader:
@@ -130,7 +130,9 @@ class StoreReader:
         if not is_large(record):
             return record[start:]
         try:
-            return map_file(self.large_folder, Reference(record[start:]))
+            # A tensor has no read-only flag: on a shared mapping, writing to one would kill the process.
+            is_private = record[_CODEC_OFFSET] == _TORCH
+            return map_file(self.large_folder, Reference(record[start:]), is_private=is_private)
         except FileNotFoundError:
             return None
 
@@ -268,5 +270,4 @@ def is_record_of(record: bytes, key: bytes) -> bool:
     """Return whether a record found under a digest belongs to the full user `key`, not to another with that digest."""
     if not record[_FLAGS_OFFSET] & LONG_KEY:
         return True
-    end = HEADER_BYTES + 2 + int(_KEY_LENGTH.unpack_from(record, HEADER_BYTES)[0])
-    return record[HEADER_BYTES + 2 : end] == key
+    return record[HEADER_BYTES + 2 : value_offset(record)] == key

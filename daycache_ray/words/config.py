@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
@@ -151,6 +151,11 @@ class RegionConfig(_Strict):
     allow_pickle: bool = Field(
         default=False,
         description="Whether values that no codec takes may be pickled; only for trusted writers.",
+    )
+    compression: Literal["none", "lz4", "zstd"] = Field(
+        default="none",
+        description="What makes values of 1 KiB and more smaller, where a tenth is saved: 'lz4' for speed, 'zstd' for "
+        "size. Arrays and tables are then no longer read without a copy.",
     )
     shared_between_services: bool = Field(
         default=False, description="Whether all services see the same keys; by default each has its own."

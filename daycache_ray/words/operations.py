@@ -61,8 +61,11 @@ class Outcome(enum.IntEnum):
     CONFLICT = 3
     """COMPARE_AND_SET: `epoch` and `lsn` are the current version, (0, 0) when absent."""
     NOT_A_NUMBER = 4
+    """INCREMENT of something else, or beyond 64 bits."""
     VOID = 5
     """A fill whose token was no longer valid: the value goes to the caller only."""
+    CORRUPT = 6
+    """The entry's value cannot be read; nothing changed."""
 
 
 class OperationResult(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -46,6 +46,8 @@ class Flag(enum.IntFlag):
     """The payload names a file beside the store: u64 size, u64 xxh3 of its bytes, then the name."""
     LONG_KEY = 8
     """The payload begins with u16 length and the full key, which LMDB could not hold."""
+    COMPRESSED = 16
+    """The value is compressed, as codecs/compression.py describes it; the codec is that of what comes out."""
 
 
 class Codec(enum.IntEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import ray
 
 import daycache_ray as daycache
 from daycache_ray import Cache, ClusterConfig, RegionConfig
@@ -25,7 +27,7 @@ def cache(embedded_ray: str) -> Iterator[Cache]:
         name="door",
         regions=[
             RegionConfig(name="orders", shards=2, replicas=2, level="strong"),
-            RegionConfig(name="quotes", replicas=1, ttl_s=60),
+            RegionConfig(name="quotes", replicas=1, ttl_s=60, compression="zstd"),
             RegionConfig(name="trusted", replicas=1, allow_pickle=True),
         ],
         spare_actors=0,
@@ -153,3 +155,49 @@ def test_wrong_calls_are_problems(door: httpx.Client) -> None:
     ):
         assert answer.status_code == status
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_compressed_values_pass_every_door(cache: Cache, door: httpx.Client) -> None:
+    quotes, path = cache.region("quotes"), "/v1/regions/quotes/entries/"
+    value = {"levels": [{"bid": 1.5, "ask": 2.5, "venue": "XETRA"}] * 200}
+    assert door.put(path + "json", json=value).status_code == 204
+    quotes.set("mine", value)
+    array = np.zeros(100_000)
+    quotes.set("array", array)
+    handle = quotes.shard_for("mine")
+    ray.get(handle.set.remote("handle's", value))
+    for key in ("json", "mine", "handle's"):
+        assert quotes.get(key) == value
+        assert quotes.get(key, level="strong") == value
+        assert door.get(path + key).json() == value
+        assert ray.get(handle.get.remote(key)) == value
+        assert quotes.touch(key, 50)
+    batch = door.post("/v1/regions/quotes/entries:batchGet", json={"keys": ["json", "mine"]}).json()["entries"]
+    assert [item["value"] for item in batch] == [value, value]
+    assert np.array_equal(np.load(io.BytesIO(door.get(path + "array").content)), array)
+    with quotes.view("array") as view:
+        assert np.array_equal(view, array)
+    used = quotes.statistics().used_bytes
+    assert used < array.nbytes / 10
+
+
+def test_a_number_beyond_64_bits_ends_nobody(cache: Cache) -> None:
+    quotes = cache.region("quotes")
+    quotes.set("huge", 10**40)
+    with pytest.raises(daycache.NotANumberError):
+        quotes.increment("huge")
+    assert quotes.get("huge") == 10**40
+
+
+def test_a_type_that_the_door_does_not_know_is_said(cache: Cache, door: httpx.Client) -> None:
+    class Side(enum.Enum):
+        BUY = 1
+
+    daycache.register_type(Side, name="door.Side")
+    cache.region("quotes").set("side", Side.BUY)
+    assert cache.region("quotes").get("side") is Side.BUY
+    answer = door.get("/v1/regions/quotes/entries/side")
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:daycache:problem:unknown-type")
+    assert "door.Side" in answer.json()["detail"]
+    with pytest.raises(daycache.UnknownTypeError, match=r"door\.Side"):
+        ray.get(cache.region("quotes").shard_for("side").get.remote("side"))

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from daycache_ray.protocol.deduplication import Window
-from daycache_ray.protocol.evaluation import Change, Visible, evaluate
+from daycache_ray.protocol.evaluation import NEEDS_PAYLOAD, Change, Visible, evaluate
 from daycache_ray.protocol.replica.primary import NOT_PRIMARY, Primary
 from daycache_ray.protocol.replica.state import ReplicaState
 from daycache_ray.words.effects import Answer, AnswerFill, Effect, Refuse
+from daycache_ray.words.errors import CacheError
 from daycache_ray.words.messages import ConnectionClosed, Evict, Expired, FillAsked, FillFailed, FillStored, Submit
 from daycache_ray.words.operations import Level, Operation, OperationKind, OperationResult, Outcome
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, LogRecord, RecordKind
@@ -164,9 +165,10 @@ class Writing:
         wall_ns = max(now.wall_ns, self.state.logged_horizon_ns)
         if operation.kind == SET:
             return evaluate(operation, None, wall_ns)
-        return evaluate(operation, self._newest(operation.key), wall_ns)
+        needs_payload = operation.kind in NEEDS_PAYLOAD
+        return evaluate(operation, self._newest(operation.key, needs_payload=needs_payload), wall_ns)
 
-    def _newest(self, key: bytes) -> Visible | None:
+    def _newest(self, key: bytes, *, needs_payload: bool = False) -> Visible | None:
         """Return the newest entry of a key in log order: what waits in the log counts (R20)."""
         state = self.state
         record = state.unapplied.get(key)
@@ -182,8 +184,12 @@ class Writing:
         epoch, lsn, expires_at_ns, _, cost_us, codec, flags, _ = HEADER.unpack_from(stored)
         if 0 < expires_at_ns <= state.logged_horizon_ns:
             return None
-        payload = stored[HEADER_BYTES:] if not flags & Flag.LARGE else state.view.payload(key)
-        assert payload is not None, "a visible record has its payload"
+        payload: bytes | None = None
+        if needs_payload:
+            try:
+                payload = stored[HEADER_BYTES:] if not flags & Flag.LARGE else state.view.payload(key)
+            except (CacheError, OSError):
+                state.count("a value that cannot be read")  # One entry's trouble, not the replica's.
         return Visible(epoch, lsn, expires_at_ns, codec, flags, cost_us, payload)
 
     # ------------------------------------------------------------------ removal, fills, time

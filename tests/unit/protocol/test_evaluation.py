@@ -67,8 +67,8 @@ def test_increment_counts_from_nothing_and_keeps_the_ttl() -> None:
     assert _change(by_two, None) == Change(RecordKind.PUT, b"2", Codec.INT, 0, 0, 0, 2)
     change = _change(by_two, _visible(b"-40", Codec.INT, expires=7_000))
     assert (change.value, change.number, change.expires_at_ns) == (b"-38", -38, 7_000)
-    huge = _change(by_two, _visible(b"9" * 40, Codec.INT))
-    assert huge.number == int("9" * 40) + 2
+    most = _change(by_two, _visible(b"%d" % (2**63 - 3), Codec.INT))
+    assert most.number == 2**63 - 1
 
 
 def test_increment_with_a_float_is_a_float() -> None:
@@ -84,10 +84,12 @@ def test_increment_with_a_float_is_a_float() -> None:
         _visible(b"x", Codec.STR),
         _visible(b"x", Codec.INT),
         _visible(b"123", Codec.FLOAT),
-        _visible(b"9" * 4_300, Codec.INT),
-        _visible(b"9" * 4_301, Codec.INT),
+        _visible(b"%d" % (2**63 - 1), Codec.INT),
+        _visible(b"9" * 5_000, Codec.INT),
+        _visible(b"1", Codec.INT, Flag.COMPRESSED),
+        _visible(b"\x09", Codec.INT, Flag.LONG_KEY),
     ],
-    ids=["text", "no digits", "no float", "one digit too many after it", "one too many before it"],
+    ids=["text", "no digits", "no float", "beyond 64 bits", "beyond Python's digits", "compressed", "cut off"],
 )
 def test_increment_of_something_else_is_told(visible: Visible) -> None:
     assert _outcome(Operation(OperationKind.INCREMENT, b"k", delta=1), visible) == Outcome.NOT_A_NUMBER
@@ -101,3 +103,17 @@ def test_a_long_key_stays_in_front_of_a_number() -> None:
     assert (change.value, change.flags) == (prefix + b"5", Flag.LONG_KEY)
     first = _change(Operation(OperationKind.INCREMENT, b"k", prefix, flags=Flag.LONG_KEY, delta=1), None)
     assert first.value == prefix + b"1"
+
+
+def test_an_entry_that_cannot_be_read_is_told_where_its_value_matters() -> None:
+    broken = _visible()._replace(payload=None)
+    for kind in (OperationKind.TOUCH, OperationKind.INCREMENT):
+        assert _outcome(Operation(kind, b"k", delta=1), broken) == Outcome.CORRUPT
+    assert _change(Operation(OperationKind.DELETE, b"k"), broken).kind == RecordKind.DELETE
+    right = Operation(OperationKind.COMPARE_AND_SET, b"k", b"new", expected_epoch=3, expected_lsn=9)
+    assert _change(right, broken).value == b"new"
+
+
+def test_touch_keeps_a_value_compressed() -> None:
+    change = _change(Operation(OperationKind.TOUCH, b"k", ttl_ns=5), _visible(b"x", Codec.STR, Flag.COMPRESSED))
+    assert change.flags == Flag.COMPRESSED
