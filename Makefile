@@ -94,6 +94,14 @@ bench: $(STAMP) ## Measurements, beside Redis, memcached and diskcache where the
 bench-short: $(STAMP) ## The same with fewer and shorter rounds (1 minute)
 	$(BIN)/python -m bench.run --quick
 
+.PHONY: bench-policies
+bench-policies: $(STAMP) ## Eviction policies on recorded traces, where ../shared/traces has some (minutes)
+	nice $(BIN)/python -m bench.policies
+
+.PHONY: bench-policies-short
+bench-policies-short: $(STAMP) ## The same on the short traces (1 minute)
+	nice $(BIN)/python -m bench.policies --quick
+
 .PHONY: wheel
 wheel: $(STAMP) ## The wheel in dist/
 	rm -rf build

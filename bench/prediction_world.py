@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Protocol
 
-from daycache_ray.structures.prediction.gdsf import Gdsf
-from daycache_ray.structures.prediction.lru import Lru
+from daycache_ray.structures.eviction.gdsf import Gdsf
+from daycache_ray.structures.eviction.lru import Lru
+from daycache_ray.structures.eviction.policy import EvictionPolicy
+from daycache_ray.structures.eviction.sieve import Sieve
 from daycache_ray.structures.prediction.probation import Probation
-from daycache_ray.structures.prediction.sieve import Sieve
 
 OUTSTANDING_MAX = 64
 """Prefetches on their way at once."""
@@ -24,17 +25,7 @@ PROBATION_SHARE = 0.1
 PROBATION_LEAST = 8
 """Room for one chain, in caches of which a tenth would be less, unless it were more than a quarter."""
 
-EVICTIONS: dict[str, Callable[[], Eviction]] = {"lru": Lru, "sieve": Sieve, "gdsf": Gdsf}
-
-
-class Eviction(Protocol):
-    """Says which key goes."""
-
-    def __len__(self) -> int: ...
-    def __contains__(self, key: int) -> bool: ...
-    def touch(self, key: int) -> None: ...
-    def insert(self, key: int, cost_us: int) -> None: ...
-    def evict(self) -> int: ...
+EVICTIONS: dict[str, Callable[[], EvictionPolicy[int]]] = {"lru": Lru, "sieve": Sieve, "gdsf": Gdsf}
 
 
 class Outcomes(Protocol):
@@ -75,7 +66,7 @@ class World:
         self._capacity = capacity
         self._timed = timed
         self._outcomes = outcomes
-        self._main: Eviction = EVICTIONS[eviction]()
+        self._main: EvictionPolicy[int] = EVICTIONS[eviction]()
         places = max(int(capacity * PROBATION_SHARE), min(PROBATION_LEAST, capacity // 4), 1)
         self._probation = Probation(keys_max=places)
         self._ready_us: dict[int, int] = {}
@@ -153,7 +144,7 @@ class World:
         if key in self._main:
             return
         self._make_room(1)
-        self._main.insert(key, cost_us)
+        self._main.insert(key, cost_us=cost_us)
 
     def _make_room(self, wanted: int) -> None:
         main, probation = self._main, self._probation
