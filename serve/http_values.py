@@ -99,6 +99,7 @@ def represent(value: Any, accept: str | None) -> Representation:
     )
 
 
+_FRAMES: Final = frozenset({"pandas", "polars"})
 _VARIANTS: Final = {OCTETS: "bin", TEXT: "text", JSON: "json", NPY: "npy", ARROW: "arrow"}
 
 
@@ -129,10 +130,10 @@ def as_json(value: Any) -> Any:
 
 def _array_as_json(value: Any) -> Any:
     numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic) and value.dtype.kind in "biufU":
+    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic) and value.dtype.kind in "biufUT":
         if value.size > ITEMS_AS_JSON_MAX:
             raise NotAsJsonError(f"it has {value.size} items, and JSON is made of at most {ITEMS_AS_JSON_MAX}")
-        if value.dtype.itemsize <= 8 or value.dtype.kind == "U":
+        if value.dtype.itemsize <= 8 or value.dtype.kind in "UT":
             return as_json(value.tolist())
     raise NotAsJsonError(f"JSON has no '{type(value).__name__}'")
 
@@ -151,7 +152,9 @@ def _offers(value: Any) -> tuple[str, ...]:
         return NPY, JSON
     if torch is not None and isinstance(value, torch.Tensor):
         return (NPY,)
-    if arrow is not None and isinstance(value, arrow.Table | arrow.RecordBatch):
+    if arrow is not None and isinstance(value, arrow.Table | arrow.RecordBatch | arrow.Array | arrow.ChunkedArray):
+        return (ARROW,)
+    if type(value).__module__.partition(".")[0] in _FRAMES:
         return (ARROW,)
     return (JSON,)
 
@@ -183,18 +186,45 @@ def _render_npy(value: Any) -> bytes:
         array = value if isinstance(value, np.ndarray) else value.numpy()
     except TypeError as error:  # Torch has types that NumPy lacks, bfloat16 among them.
         raise NotAsJsonError(str(error)) from error
+    if not _is_npy(array.dtype):
+        raise NotAsJsonError(f".npy has no {array.dtype}")
     out = io.BytesIO()
     np.save(out, array, allow_pickle=False)
     return out.getvalue()
+
+
+def _is_npy(dtype: Any) -> bool:
+    # Types of ml_dtypes would be written as void, and texts of any length as a pickle.
+    if dtype.names is not None:
+        return all(_is_npy(dtype[name]) for name in dtype.names)
+    return dtype.base.type.__module__ == "numpy" and dtype.base.kind not in "OT"
 
 
 def _render_arrow(value: Any) -> bytes:
     import pyarrow as pa
 
     out = pa.BufferOutputStream()
-    with pa.ipc.new_stream(out, value.schema) as writer:
-        writer.write(value)
+    try:
+        table = _as_table(value)
+        with pa.ipc.new_stream(out, table.schema) as writer:
+            writer.write(table)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise NotAsJsonError(f"Arrow has no place for it: {error}") from error
     return bytes(out.getvalue().to_pybytes())
+
+
+def _as_table(value: Any) -> Any:
+    """Return an Arrow table or batch with a value's columns; one that has a single column calls it 'values'."""
+    import pyarrow as pa
+
+    library, kind = type(value).__module__.partition(".")[0], type(value).__name__
+    if library == "pandas":
+        return pa.Table.from_pandas(value if kind == "DataFrame" else value.to_frame(name="values"))
+    if library == "polars" and kind == "DataFrame":
+        return value.to_arrow()
+    if isinstance(value, pa.Table | pa.RecordBatch):
+        return value
+    return pa.table({"values": value.to_arrow() if library == "polars" else value})
 
 
 def _parse_json(body: bytes) -> Any:

@@ -3,9 +3,11 @@
 Loaded by the registry when the first NumPy value passes. Decoding copies nothing: the array lies on the payload, and it
 is read-only whatever the payload was, so that a caller's code does not depend on where its value was found.
 
-    kind u8 (0 C order, 1 Fortran order, 2 scalar) | dimensions u8 | length of dtype u16 | u64s of shape | dtype | pad
+    kind u8 (0 C order, 1 Fortran order, 2 scalar, 3 texts) | dimensions u8 | length of dtype u16 | u64s of shape |
+    dtype | pad | items
 
 Types of the package ml_dtypes, bfloat16 among them, are known by their names, because NumPy itself calls them all void.
+Texts of any length (StringDType) lie elsewhere than their array: they are a MessagePack list, and copied.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ NUMPY: Final = int(Codec.NUMPY)
 _HEAD: Final = struct.Struct("<BBH")
 _ALIGNMENT_BYTES: Final = 16
 """Items begin at a multiple of it: the widest item NumPy has, a long double, wants 16."""
-_C_ORDER, _FORTRAN_ORDER, _SCALAR = 0, 1, 2
+_C_ORDER, _FORTRAN_ORDER, _SCALAR, _TEXTS = 0, 1, 2, 3
 _ML: Final = "\x01"
 """Stands before the name of a type of ml_dtypes, where NumPy's own have '<', '>', '=' or '|'."""
 _DIMENSIONS: Final = tuple(struct.Struct(f"<{count}Q") for count in range(65))
@@ -34,6 +36,8 @@ _DIMENSIONS: Final = tuple(struct.Struct(f"<{count}Q") for count in range(65))
 
 def encode(value: Any) -> Encoded:
     """Return an ndarray or NumPy scalar as bytes; raises InvalidValueError for items that are Python objects."""
+    if value.dtype.kind == "T":
+        return _encode_texts(value)
     if isinstance(value, np.generic):
         kind, array = _SCALAR, np.asarray(value)
         if type(value) in (np.str_, np.bytes_) and array[()] != value:
@@ -45,10 +49,7 @@ def encode(value: Any) -> Encoded:
     dtype = array.dtype
     # Structured ones are not remembered: equal ones may differ in what must come back, such as np.record.
     text = _describe_plain(dtype) if dtype.names is None and dtype.metadata is None else _describe(dtype)
-    shape = value.shape
-    head = _HEAD.pack(kind, len(shape), len(text)) + _DIMENSIONS[len(shape)].pack(*shape) + text
-    pad = bytes(-len(head) % _ALIGNMENT_BYTES)
-    return NUMPY, b"".join((head, pad, _items(array)))
+    return NUMPY, b"".join((_head(kind, value.shape, text), _items(array)))
 
 
 def decode(payload: Payload) -> Any:
@@ -56,14 +57,16 @@ def decode(payload: Payload) -> Any:
 
     Raises:
         CorruptRecordError: the bytes cannot be ours.
-        UnknownTypeError: the items are of ml_dtypes, which is not installed.
+        UnknownTypeError: the items are of ml_dtypes, which is not installed, or of a later NumPy.
     """
     try:
         kind, dimensions, length = _HEAD.unpack_from(payload)
         shape = _DIMENSIONS[dimensions].unpack_from(payload, _HEAD.size)
         start = _HEAD.size + 8 * dimensions
-        dtype = _understand(bytes(payload[start : start + length]))
         offset = start + length + -(start + length) % _ALIGNMENT_BYTES
+        if kind == _TEXTS:
+            return _decode_texts(shape, payload[start : start + length], payload[offset:])
+        dtype = _understand(bytes(payload[start : start + length]))
         order: Literal["F", "C"] = "F" if kind == _FORTRAN_ORDER else "C"
         array: Any = np.ndarray(shape, dtype, payload, offset, order=order)
         if kind > _SCALAR or offset + array.nbytes != len(payload):
@@ -75,6 +78,42 @@ def decode(payload: Payload) -> Any:
         raise
     except Exception as error:
         raise CorruptRecordError(f"a stored array cannot be read: {error}") from error
+    array.flags.writeable = False
+    return array
+
+
+def _head(kind: int, shape: tuple[int, ...], text: bytes) -> bytes:
+    head = _HEAD.pack(kind, len(shape), len(text)) + _DIMENSIONS[len(shape)].pack(*shape) + text
+    return head + bytes(-len(head) % _ALIGNMENT_BYTES)
+
+
+def _encode_texts(value: Any) -> Encoded:
+    """Return an array of StringDType: its options, and its items with None for those that are missing."""
+    options = {"coerce": value.dtype.coerce}
+    if hasattr(value.dtype, "na_object"):
+        missing = value.dtype.na_object
+        if missing is not None and not (type(missing) is float and missing != missing):
+            _refuse(value.dtype)
+        options["missing"] = "nan" if missing is not None else None
+    items = [item if type(item) is str else None for item in value.ravel().tolist()]
+    return NUMPY, _head(_TEXTS, value.shape, msgspec.msgpack.encode(options)) + msgspec.msgpack.encode(items)
+
+
+def _decode_texts(shape: tuple[int, ...], text: Payload, items: Payload) -> Any:
+    string_dtype = getattr(np.dtypes, "StringDType", None)
+    if string_dtype is None:
+        raise UnknownTypeError("the items are texts of any length: install NumPy 2 to read them")
+    options = msgspec.msgpack.decode(text)
+    found: list[Any] = msgspec.msgpack.decode(items, type=list[str | None])
+    if "missing" in options:
+        missing = float("nan") if options["missing"] == "nan" else None
+        dtype = string_dtype(na_object=missing, coerce=options["coerce"])
+        found = [missing if item is None else item for item in found]
+    elif None in found:
+        raise ValueError("a text is missing")
+    else:
+        dtype = string_dtype(coerce=options["coerce"])
+    array = np.array(found, dtype).reshape(shape)
     array.flags.writeable = False
     return array
 

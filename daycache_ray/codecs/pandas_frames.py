@@ -26,6 +26,9 @@ PANDAS: Final = int(Codec.PANDAS)
 _FRAME: Final = b"frame\0\0\0"
 _SERIES: Final = b"series\0\0"
 _OWN: Final = b"daycache"
+_CHECKED_MAX: Final = 1_024
+_checked: set[Any] = set()
+"""Shapes of frames that were tried out and came back: trying one takes as long as the conversion itself."""
 
 
 def encode(value: Any) -> Encoded:
@@ -102,6 +105,9 @@ def _check(frame: Any, table: Any) -> None:
     names = (*frame.index.names, *frame.columns.names)
     dtypes = (*frame.dtypes, *_level_dtypes(frame.index))
     in_full = any(map(_is_object, dtypes)) or any(type(name) not in (str, type(None)) for name in names)
+    shape = None if in_full or frame.attrs else _shape_of(frame)
+    if shape in _checked:
+        return
     back = _restored(table if in_full else table.slice(0, 0), are_rows_there=in_full)
     for place, dtype, found in zip(range(frame.shape[1]), frame.dtypes, back.dtypes, strict=True):
         if dtype != found:
@@ -120,6 +126,24 @@ def _check(frame: Any, table: Any) -> None:
     for place in range(frame.shape[1]):
         if _is_object(frame.dtypes.iloc[place]) and not _same(frame.iloc[:, place], back.iloc[:, place]):
             _refuse(f"objects in column {frame.columns[place]!r} changed: convert it with astype")
+    if shape is not None:
+        if len(_checked) >= _CHECKED_MAX:
+            _checked.clear()
+        _checked.add(shape)
+
+
+def _shape_of(frame: Any) -> Any:
+    """Return all that the frame of no rows shows of a frame without objects: types, names, labels."""
+    axes = [
+        (type(axis).__name__, tuple(_level_dtypes(axis)), tuple(axis.names)) for axis in (frame.index, frame.columns)
+    ]
+    try:
+        # Labels by their text too, because 1, 1.0 and True are one to a set.
+        shape = (*axes, tuple(frame.dtypes), tuple(map(repr, frame.columns)))
+        hash(shape)
+    except TypeError:
+        return None
+    return shape
 
 
 def _is_object(dtype: Any) -> bool:

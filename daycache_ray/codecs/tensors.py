@@ -33,7 +33,10 @@ def encode(value: Any) -> Encoded:
     """Return a dense CPU tensor as bytes; raises InvalidValueError for every other, with what to call first."""
     _check(value)
     array = value.resolve_conj().resolve_neg().contiguous()
-    items = array.reshape(-1).view(torch.uint8).numpy().data if array.numel() else b""
+    flat = array.reshape(-1)
+    if flat.stride(0) != 1:
+        flat = flat.clone(memory_format=torch.contiguous_format)  # One item alone counts as contiguous at any stride.
+    items = flat.view(torch.uint8).numpy().data if flat.numel() else b""
     shape = tuple(value.shape)
     head = _HEAD.pack(_NUMBERS[value.dtype], len(shape), 0) + struct.pack(f"<{len(shape)}Q", *shape)
     return TORCH, b"".join((head, bytes(-len(head) % _ALIGNMENT_BYTES), items))

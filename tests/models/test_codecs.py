@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from daycache_ray.codecs.registry import DECODERS, decode, encode
-from daycache_ray.words.errors import CorruptRecordError, UnknownTypeError
+from daycache_ray.words.errors import CorruptRecordError, InvalidValueError, UnknownTypeError
 from daycache_ray.words.records import Codec
 from tests.unit.codecs.kinds import Account, Leg, Order, Quote, Rank, Rights, Side, Venue
 
@@ -115,6 +115,72 @@ def test_any_array_comes_back(array: Any, turned: bool) -> None:
     assert back.tobytes() == array.tobytes()
 
 
+small_types = st.sampled_from([ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.int4])
+
+
+@given(small_types, npst.arrays(np.int8, npst.array_shapes(min_dims=0, min_side=0, max_side=4)), st.booleans())
+def test_any_array_of_small_items_comes_back(kind: Any, items: Any, turned: bool) -> None:
+    array = items.astype(kind)
+    array = array.T if turned else array
+    back = decode(*encode(array))
+    assert (back.dtype, back.shape, back.tobytes()) == (array.dtype, array.shape, array.tobytes())
+
+
+tensor_types = st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.complex64, torch.uint8])
+
+
+@given(tensor_types, st.lists(st.integers(0, 4), max_size=4), st.booleans(), st.integers(0, 99))
+def test_any_tensor_comes_back(dtype: torch.dtype, shape: list[int], turned: bool, seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    tensor = torch.randint(0, 2, tuple(shape), generator=random).to(dtype)
+    if turned and tensor.dim():
+        tensor = tensor.transpose(0, -1)[1:]
+    for stored in (encode(tensor)[1], memoryview(bytearray(encode(tensor)[1]))):
+        back = decode(Codec.TORCH, stored)
+        assert (back.dtype, back.shape) == (tensor.dtype, tensor.shape)
+        assert torch.equal(back, tensor)
+
+
+cells = st.one_of(
+    st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=3, max_size=3),
+    st.lists(st.none() | st.floats(allow_nan=False), min_size=3, max_size=3),
+    st.lists(st.none() | st.text(max_size=5), min_size=3, max_size=3),
+    st.lists(st.none() | st.booleans(), min_size=3, max_size=3),
+    st.lists(st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)), min_size=3, max_size=3),
+    st.lists(st.none() | st.lists(st.integers(0, 9), max_size=3), min_size=3, max_size=3),
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), cells, max_size=4))
+@settings(deadline=None)
+def test_any_table_comes_back_from_arrow_and_polars(columns: dict[str, Any]) -> None:
+    table = pa.table(columns)
+    assert decode(*encode(table)).equals(table, check_metadata=True)
+    for column in table.columns:
+        back = decode(*encode(column))
+        assert type(back) is pa.ChunkedArray
+        assert back.equals(column)
+        array = column.combine_chunks()
+        assert decode(*encode(array)).equals(array)
+        assert type(decode(*encode(array))) is type(array)
+    frame = pl.DataFrame(columns, strict=False)
+    back = decode(*encode(frame))
+    assert back.schema == frame.schema
+    assert back.equals(frame)
+
+
+@given(st.dictionaries(st.text(max_size=5), cells, max_size=4), st.booleans())
+@settings(deadline=None)
+def test_any_frame_of_pandas_comes_back_or_is_refused(columns: dict[str, Any], indexed: bool) -> None:
+    frame = pd.DataFrame(columns, index=["c", "a", "b"] if indexed else None)
+    try:
+        codec, payload = encode(frame)
+    except InvalidValueError:
+        assert any(dtype.kind == "O" for dtype in frame.dtypes), "only objects may be refused here"
+        return
+    pd.testing.assert_frame_equal(decode(codec, payload), frame, check_exact=True, check_column_type=True)
+
+
 SAMPLES = [
     encode(value)
     for value in (
@@ -126,6 +192,7 @@ SAMPLES = [
         {"n": np.arange(3), "t": torch.ones(2)},
         [Order(Side.BUY, 1), Account(Owner="me"), Quote(1.0), Rights.READ | Rights.WRITE],
         pa.chunked_array([[1], [2]]),
+        np.array(["a", "bb"], np.dtypes.StringDType()),
         np.zeros(3, ml_dtypes.bfloat16),
         pd.DataFrame({"a": [1.5], "b": ["x"]}),
         pl.DataFrame({"a": [1.5], "b": ["x"]}),

@@ -93,7 +93,6 @@ def test_arrays_of_objects_are_refused() -> None:
     for array in (
         np.array([{}, 1], object),
         np.array([(1, None)], [("a", "i4"), ("b", "O")]),
-        np.array(["a"], np.dtypes.StringDType()),
     ):
         with pytest.raises(InvalidValueError, match="dtype"):
             encode(array)
@@ -162,7 +161,7 @@ def test_every_tensor(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
 def test_tensor_views_come_back_contiguous() -> None:
     matrix = torch.arange(12.0).reshape(3, 4)
     turned = torch.view_as_complex(matrix.reshape(3, 2, 2)).conj()
-    for tensor in (matrix.T, matrix[:, 1::2], matrix[1:, 1:], turned, matrix.expand(2, 3, 4)):
+    for tensor in (matrix.T, matrix[:, 1::2], matrix.T[1:2, :1], matrix[1:, 1:], turned, matrix.expand(2, 3, 4)):
         back = decode(*encode(tensor))
         assert torch.equal(back, tensor)
         assert back.is_contiguous()

@@ -199,6 +199,25 @@ def test_every_type_of_ml_dtypes(name: str) -> None:
     assert back == scalar
 
 
+def test_texts_of_any_length() -> None:
+    for options in ({}, {"coerce": False}, {"na_object": None}, {"na_object": float("nan")}):
+        dtype = np.dtypes.StringDType(**options)
+        missing = [options["na_object"]] if "na_object" in options else []
+        array = np.array([*missing, "", "a\0", "Grüße" * 1_000, *missing, "x"][:4], dtype)
+        for value in (array, array.reshape(2, 2).T, array[::2], array[:0], np.array("x", dtype)):
+            back = decode(*encode(value))
+            assert back.dtype == value.dtype
+            assert back.dtype.coerce == value.dtype.coerce
+            assert back.shape == value.shape
+            assert repr(back.tolist()) == repr(value.tolist())
+            assert not back.flags.writeable
+    with pytest.raises(InvalidValueError):
+        encode(np.array(["a"], np.dtypes.StringDType(na_object="none")))
+    codec, payload = encode(np.array(["a"], np.dtypes.StringDType()))
+    with pytest.raises(CorruptRecordError, match="missing"):
+        decode(codec, payload.replace(b"\xa1a", b"\xc0"))
+
+
 def test_records_stay_records() -> None:
     plain = np.dtype([("a", "i4")])
     record = np.dtype((np.record, plain))

@@ -9,7 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
+import ml_dtypes
 import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 import torch
@@ -185,6 +188,38 @@ async def test_tables_and_tensors(client: httpx.AsyncClient, cluster: FakeCluste
     assert np.array_equal(np.load(io.BytesIO((await client.get(ORDERS + "x")).content)), np.ones(2, "f4"))
     await store(cluster, "b", torch.ones(2, dtype=torch.bfloat16))
     problem(await client.get(ORDERS + "b"), 406, "not-acceptable")
+
+
+@pytest.mark.parametrize(
+    ("value", "columns"),
+    [
+        (pd.DataFrame({"a": [1, 2]}), {"a": [1, 2]}),
+        (pd.Series([1, 2], name="a"), {"values": [1, 2]}),
+        (pl.DataFrame({"a": [1, None]}), {"a": [1, None]}),
+        (pl.Series("a", ["x"]), {"values": ["x"]}),
+        (pa.array([1, None]), {"values": [1, None]}),
+        (pa.chunked_array([[1], [2]]), {"values": [1, 2]}),
+    ],
+    ids=lambda value: f"{type(value).__module__}.{type(value).__name__}",
+)
+async def test_frames_are_tables(client: httpx.AsyncClient, cluster: FakeCluster, value: Any, columns: Any) -> None:
+    await store(cluster, "f", value)
+    read = await client.get(ORDERS + "f")
+    assert read.headers["content-type"] == "application/vnd.apache.arrow.stream"
+    assert pa.ipc.open_stream(read.content).read_all().to_pydict() == columns
+
+
+async def test_items_that_npy_would_change(client: httpx.AsyncClient, cluster: FakeCluster) -> None:
+    await store(cluster, "m", np.zeros(2, ml_dtypes.bfloat16))
+    await store(cluster, "r", np.zeros(2, [("a", ml_dtypes.bfloat16, (2,))]))
+    await store(cluster, "s", np.array(["x", "yy"], np.dtypes.StringDType()))
+    await store(cluster, "v", np.zeros(2, [("a", "f8", (2,)), ("b", "U3")]))
+    for key in ("m", "r"):
+        problem(await client.get(ORDERS + key), 406, "not-acceptable")
+        answer = await client.get(ORDERS + key, headers={"accept": "application/x-npy"})
+        assert ".npy has no" in problem(answer, 406, "not-acceptable")["detail"]
+    assert (await client.get(ORDERS + "s")).json() == ["x", "yy"]
+    assert np.load(io.BytesIO((await client.get(ORDERS + "v")).content)).dtype.names == ("a", "b")
 
 
 @pytest.mark.parametrize(
