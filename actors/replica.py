@@ -146,7 +146,7 @@ class Replica(HandleCalls):
         )
         self._salvager = Salvager(self._runner, lambda member: self._addresses.get(member), self._node_id)
         self._know(addresses)
-        self._post(NextExpiry(self._store.next_expiry_ns()))
+        self._post(NextExpiry(self._store.next_expiry_ns(machine.horizon_ns)))
         if configure is not None:
             self._post(configure)
         self._spawn(self._expire())
@@ -295,13 +295,18 @@ class Replica(HandleCalls):
     async def _expire(self) -> None:
         assert self._store is not None
         assert self._runner is not None
+        kept_ns, seen_ns = int((self._region().stale_for_s or 0.0) * 1e9), 0
         while True:
             await asyncio.sleep(EXPIRY_PASS_S)
-            expired = self._store.expired(self._runner.machine.horizon_ns, EXPIRY_PASS_COUNT_MAX)
+            horizon_ns = self._runner.machine.horizon_ns
+            # What is over is hidden by now, and stays a while where stale answers are wanted.
+            expired = self._store.expired(min(horizon_ns, read_clocks().wall_ns - kept_ns), EXPIRY_PASS_COUNT_MAX)
             if expired:
                 self._expirations_count += len(expired)
                 self._post(Expired(tuple(expired)))
-                self._post(NextExpiry(self._store.next_expiry_ns()))
+            if horizon_ns != seen_ns:
+                seen_ns = horizon_ns
+                self._post(NextExpiry(self._store.next_expiry_ns(horizon_ns)))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

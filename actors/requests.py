@@ -133,14 +133,18 @@ class RequestDesk:
         for caller, request_id, _ in waiting.values():
             caller.answer(failure_of(request_id, error))
 
-    def prepare(self, effect: Serve) -> tuple[Caller, Answer] | None:
-        """Read what a Serve allows, now, inside the turn; its answer is sent after the commit."""
+    def prepare(self, effect: Serve, horizon_ns: int) -> tuple[Caller, Answer] | None:
+        """Read what a Serve allows, now, inside the turn; its answer is sent after the commit.
+
+        What is over at `horizon_ns`, the machine's, is shown to those who want stale entries only (R24).
+        """
         waiting = self._waiting.pop(effect.token, None)
         if waiting is None:
             return None
-        caller, request_id, keys = waiting
+        caller, request_id, read = waiting
+        hidden_ns = 0 if read.stale else horizon_ns
         try:
-            records = [self._export(key) for key in keys]
+            records = [self._export(key, hidden_ns) for key in read.keys]
         except (CacheError, OSError) as error:
             # What one entry's file has become is its readers' trouble; the replica lives on.
             broken = CorruptRecordError(f"a stored value cannot be read: {error}; set it anew, or delete it")
@@ -163,14 +167,14 @@ class RequestDesk:
             error = error_of(Failure(request_id, effect.error, effect.message, {}))
             caller.answer(failure_of(request_id, error))
 
-    def _token(self, caller: Caller, request_id: int, keys: Any) -> int:
+    def _token(self, caller: Caller, request_id: int, read: Read | None) -> int:
         token = next(self._tokens)
-        self._waiting[token] = (caller, request_id, keys)
+        self._waiting[token] = (caller, request_id, read)
         return token
 
     def _read(self, caller: Caller, request: Read) -> None:
         self.reads_count += len(request.keys)
-        token = self._token(caller, request.id, request.keys)
+        token = self._token(caller, request.id, request)
         self._post(ReadAt(token, request.keys, request.level, request.session_epoch, request.session_lsn))
 
     def _write(self, caller: Caller, request: Write) -> None:
@@ -194,7 +198,7 @@ class RequestDesk:
     def _fill_ask(self, caller: Caller, request: FillAsk, connection: int) -> None:
         deadline_ns = read_clocks().boot_ns + max(1, request.deadline_ms) * 1_000_000
         token = self._token(caller, request.id, None)
-        self._post(FillAsked(token, connection, request.key, deadline_ns, request.wait))
+        self._post(FillAsked(token, connection, request.key, deadline_ns, request.wait, request.refresh))
 
     def _fill_store(self, caller: Caller, request: FillStore) -> None:
         self._make_room([request.operation])
@@ -211,13 +215,15 @@ class RequestDesk:
         keys, cursor = self._store.scan(service, request.prefix, request.cursor, limit, horizon_ns)
         caller.answer(Scanned(request.id, keys, cursor))
 
-    def _export(self, key: bytes) -> bytes | None:
+    def _export(self, key: bytes, hidden_ns: int) -> bytes | None:
         record = self._store.get(key)
         if record is None:
             return None
         if len(record) < HEADER_BYTES:
             raise CorruptRecordError(f"a record of {len(record)} bytes has no header")
         header = HEADER.unpack_from(record)
+        if 0 < header[2] <= hidden_ns:
+            return None
         if not header[6] & Flag.LARGE:
             return record
         payload = self._store.payload(key)

@@ -144,10 +144,10 @@ class Runner:
             if kind in STORE_EFFECTS:
                 store.perform(effect)  # type: ignore[arg-type]
                 if kind is FinishCopy:
-                    self.post(NextExpiry(store.next_expiry_ns()))
+                    self.post(NextExpiry(store.next_expiry_ns(self.machine.horizon_ns)))
             elif kind is Serve:
                 # Read here, before the effects of a later message of this turn: it must not see them.
-                prepared = self._desk.prepare(effect)  # type: ignore[arg-type]
+                prepared = self._desk.prepare(effect, self.machine.horizon_ns)  # type: ignore[arg-type]
                 if prepared is not None:
                     outward.append(prepared)
             else:

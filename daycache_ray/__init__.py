@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from daycache_ray.origins.files import FileLoader
     from daycache_ray.origins.http import HttpLoader
     from daycache_ray.origins.parquet import ParquetLoader
+    from daycache_ray.origins.ray_tasks import RayTaskLoader
     from daycache_ray.origins.redis import RedisLoader
     from daycache_ray.origins.sql import SqlLoader
     from daycache_ray.words.config import ClusterConfig, PredictionConfig, RegionConfig, ServiceConfig, TimingConfig
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
         InvalidKeyError,
         InvalidTtlError,
         InvalidValueError,
+        LoadCycleError,
         LoadError,
         NoLoaderError,
         NotANumberError,
         NotEnoughReplicasError,
         NotPrimaryError,
+        OriginDownError,
         ProtocolError,
         ProtocolVersionError,
         RegionFullError,
@@ -107,6 +110,7 @@ __all__ = [
     "RedisLoader",
     "FileLoader",
     "ParquetLoader",
+    "RayTaskLoader",
     "CacheOrchestrator",
     "AdaptiveCacheOptimizer",
     "CacheOptimizationContext",
@@ -145,6 +149,8 @@ __all__ = [
     "StaleError",
     "ServerError",
     "LoadError",
+    "OriginDownError",
+    "LoadCycleError",
     "WriteError",
     "CorruptRecordError",
     "StoreInUseError",
@@ -168,6 +174,7 @@ _HOMES = {
     "daycache_ray.origins.redis": "RedisLoader",
     "daycache_ray.origins.files": "FileLoader",
     "daycache_ray.origins.parquet": "ParquetLoader",
+    "daycache_ray.origins.ray_tasks": "RayTaskLoader",
     "daycache_ray.client.orchestrator": "CacheOrchestrator",
     "daycache_ray.client.optimizer": "AdaptiveCacheOptimizer",
     "daycache_ray.words.errors": (
@@ -177,7 +184,7 @@ _HOMES = {
         "ProtocolError ProtocolVersionError AccessDeniedError RetryableError NotPrimaryError StaleEpochError "
         "NotEnoughReplicasError BackpressureError RegionFullError UnavailableError DeadlineExceededError "
         "UnknownOutcomeError ShardUnavailableError StaleError ServerError LoadError WriteError CorruptRecordError "
-        "StoreInUseError StoreFormatError StoreFullError"
+        "StoreInUseError StoreFormatError StoreFullError OriginDownError LoadCycleError"
     ),
 }
 """Module by module, what it has for the window."""

@@ -47,6 +47,8 @@ STATUS_OF: Final[dict[type[errors.CacheError], int]] = {
     errors.UnknownOutcomeError: 504,
     errors.ServerError: 500,
     errors.LoadError: 502,
+    errors.OriginDownError: 503,
+    errors.LoadCycleError: 409,
     errors.WriteError: 502,
     errors.StoreFullError: 507,
 }

@@ -16,7 +16,6 @@ from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore
 from daycache_ray.client.region_reads import Place
 from daycache_ray.client.region_writes import UNSENT, RegionWrites
-from daycache_ray.words.cluster_map import MemberAddress
 from daycache_ray.words.operations import Level, Operation, OperationKind
 from daycache_ray.words.records import Flag
 from daycache_ray.words.types import Version
@@ -51,7 +50,7 @@ class RegionAheadLoads(RegionLoads):
     @property
     def is_batched(self) -> bool:
         """Whether many keys cost one question to the region's origin; raises ConfigError for a wrong loader."""
-        return self._loader(None).is_batched
+        return self._guards.of(None).loader.is_batched
 
     def is_resident(self, key: bytes) -> bool:
         """Return whether this node's shared memory has the key; False also where it cannot know."""
@@ -67,25 +66,14 @@ class RegionAheadLoads(RegionLoads):
         Keys that the origin lacks are absent from the answer. Raises LoadError when the loader does.
         """
         session = self._session
-        loader = self._loader(None)
+        guard = self._guards.of(None)
         deadline_at_s = session.now_s() + deadline_s
-        fetched: dict[bytes, float] = {}
-        held: list[tuple[Any, Place, int, MemberAddress]] = []
-        try:
-            for key in keys:
-                place = self._reads.place(key)
-                answer, member = yield from self._fill_ask(place, deadline_at_s, wait=False)
-                if answer.number > 0:
-                    held.append((key, place, answer.number, member))
-                else:
-                    fetched[key] = PRESENT
-        except BaseException:
-            for _, place, number, member in held:
-                yield self._failure(place, number, member, "the prefetcher gave up before it loaded")
-            raise
+        guard.check(session.now_s())
+        held, others = yield from self._fills.take([(key, self._reads.place(key)) for key in keys], deadline_at_s)
+        fetched = {key: PRESENT for key, _ in others}
         if held:
             started_s = session.now_s()
-            loaded = yield from self._load(held, loader, REGION_TTL, deadline_at_s)
+            loaded = yield from self._load(held, guard, REGION_TTL, deadline_at_s)
             took_s = (session.now_s() - started_s) / len(held)
             fetched.update(dict.fromkeys(loaded, took_s))
         return fetched

@@ -6,11 +6,12 @@ Refuses to know what is said.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from daycache_ray.client.channels import addresses_in
-from daycache_ray.client.exchanges import Call, Exchange, Load, Step, Tell
+from daycache_ray.client.exchanges import Call, Exchange, Finish, Load, Spawn, Step, Tell, Unfinished
 from daycache_ray.client.loader_threads import hung
 from daycache_ray.client.session import Session
 from daycache_ray.wire.address import SocketAddress, address_of
@@ -85,7 +86,12 @@ class AsyncChannels:
         if isinstance(step, Tell):
             return await self._tell(step)
         if isinstance(step, Load):
-            return await self._load(step)
+            work = asyncio.ensure_future(step.loader.aload_many(step.keys))
+            return await self._load(Unfinished(step, work), step.deadline_s, step.soft_s)
+        if isinstance(step, Finish):
+            return await self._load(step.unfinished, step.deadline_s, None)
+        if isinstance(step, Spawn):
+            return self._in_background(step.exchange)
         await self._pause(step.seconds, step.map_version if step.wakes else None)
         return None
 
@@ -126,11 +132,31 @@ class AsyncChannels:
         except CacheError:
             pass
 
-    async def _load(self, step: Load) -> Any:
+    async def _load(self, unfinished: Unfinished, deadline_s: float, soft_s: float | None) -> Any:
+        load, work = unfinished
         try:
-            return await asyncio.wait_for(step.loader.aload_many(step.keys), step.deadline_s)
+            # Where the load may go on without this caller, a deadline must not cancel it.
+            if soft_s is not None:
+                done, _ = await asyncio.wait((work,), timeout=soft_s)
+                return work.result() if done else unfinished
+            return await asyncio.wait_for(work, deadline_s)
         except asyncio.TimeoutError:
-            raise hung(step.loader, len(step.keys), step.deadline_s) from None
+            raise hung(load.loader, len(load.keys), load.deadline_s) from None
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+
+    def _in_background(self, exchange: Exchange[None]) -> None:
+        async def work() -> None:
+            try:
+                await self.run(exchange)
+            except CacheError:
+                pass
+
+        # Without the caller's context: who loads behind a loader is not inside it.
+        task = contextvars.Context().run(asyncio.ensure_future, work())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _pause(self, seconds: float, map_version: int | None) -> None:
         if map_version is None:

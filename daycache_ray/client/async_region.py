@@ -162,7 +162,7 @@ class AsyncRegion:
         deadline_s: float | None = None,
     ) -> Any:
         """See Region.get_or_load; an async loader is awaited, a plain one runs in a thread."""
-        value = self.near_value(key, ABSENT, level)
+        value = self._core.loads.near_value(key, level, ttl_s)
         if value is not FAR and value is not ABSENT:
             return value
         is_known = value is ABSENT

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any, TypeVar
 
-from daycache_ray.client.exchanges import Call, Exchange, Load, Step, Tell
-from daycache_ray.client.loader_threads import load_within
+from daycache_ray.client.exchanges import Call, Exchange, Finish, Load, Spawn, Step, Tell, Unfinished
+from daycache_ray.client.loader_threads import hung, in_background, is_done, start_load
 from daycache_ray.client.router import Router
 from daycache_ray.client.session import Session
 from daycache_ray.wire.address import SocketAddress, address_of
@@ -79,7 +79,14 @@ class Channels:
         if isinstance(step, Tell):
             return self._tell(step)
         if isinstance(step, Load):
-            return load_within(step.loader, step.keys, step.deadline_s)
+            unfinished = Unfinished(step, start_load(step.loader, step.keys))
+            if step.soft_s is None:
+                return _finish(unfinished, step.deadline_s)
+            return unfinished.work.result() if is_done(unfinished.work, step.soft_s) else unfinished
+        if isinstance(step, Finish):
+            return _finish(step.unfinished, step.deadline_s)
+        if isinstance(step, Spawn):
+            return in_background(lambda: self.run(step.exchange))
         if step.wakes:
             self._session.wait_newer(step.map_version, step.seconds)
         else:
@@ -148,6 +155,13 @@ class Channels:
     def _drop(self, address: SocketAddress) -> None:
         for connection in self._idle.pop(address, []):
             connection.close()
+
+
+def _finish(unfinished: Unfinished, deadline_s: float) -> Any:
+    load, work = unfinished
+    if not is_done(work, deadline_s):
+        raise hung(load.loader, len(load.keys), load.deadline_s)
+    return work.result()
 
 
 def addresses_in(router: Router) -> set[SocketAddress]:

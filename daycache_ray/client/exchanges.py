@@ -1,7 +1,7 @@
 """Conversations with replicas as generators: they yield steps, a driver performs them, nothing here waits.
 
-A step is a `Call` (its answer is sent in, its error thrown in), a `Pause`, a `Tell` or a `Load`. The
-drivers are `channels.Channels` for threads and `async_channels.AsyncChannels` for asyncio.
+A step is a `Call` (its answer is sent in, its error thrown in), a `Pause`, a `Tell`, a `Load`, a `Finish` or a
+`Spawn`. The drivers are `channels.Channels` for threads and `async_channels.AsyncChannels` for asyncio.
 """
 
 from __future__ import annotations
@@ -46,15 +46,37 @@ class Tell(NamedTuple):
 class Load(NamedTuple):
     """Ask an origin for `keys`, at most `deadline_s`; the outcome is a dict of those it has.
 
-    What the loader raises is thrown in as LoadError.
+    What the loader raises is thrown in as LoadError. `soft_s`: the outcome is an `Unfinished` where it takes
+    longer than that.
     """
 
     loader: KeyLoader
     keys: tuple[str, ...]
     deadline_s: float
+    soft_s: float | None = None
 
 
-Step: TypeAlias = Call | Tell | Load | Pause
+class Unfinished(NamedTuple):
+    """A load that goes on; `work` is the driver's."""
+
+    load: Load
+    work: Any
+
+
+class Finish(NamedTuple):
+    """Wait for an unfinished load, at most `deadline_s` more; the outcome is that of `Load`."""
+
+    unfinished: Unfinished
+    deadline_s: float
+
+
+class Spawn(NamedTuple):
+    """Perform another exchange behind this one; nobody hears how it ends."""
+
+    exchange: Generator[Any, Any, None]
+
+
+Step: TypeAlias = Call | Tell | Load | Finish | Spawn | Pause
 Exchange: TypeAlias = Generator[Step, Any, T]
 
 

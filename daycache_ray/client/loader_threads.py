@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from typing import Any
 
 from daycache_ray.origins.loading import KeyLoader
-from daycache_ray.words.errors import LoadError
+from daycache_ray.words.errors import CacheError, LoadError
 
 
-def load_within(loader: KeyLoader, keys: Sequence[str], deadline_s: float) -> dict[str, Any]:
-    """Return what the origin has of `keys`.
-
-    Raises:
-        LoadError: the loader raised (then it is `__cause__`), or took longer than `deadline_s`.
-    """
+def start_load(loader: KeyLoader, keys: Sequence[str]) -> Future[dict[str, Any]]:
+    """Begin to ask the origin for `keys` in a thread, in the caller's context."""
     future: Future[dict[str, Any]] = Future()
     context = contextvars.copy_context()
 
@@ -32,12 +27,24 @@ def load_within(loader: KeyLoader, keys: Sequence[str], deadline_s: float) -> di
             future.set_exception(error)
 
     threading.Thread(target=work, name="daycache-load", daemon=True).start()
-    try:
-        return future.result(deadline_s)
-    except FutureTimeoutError:
-        if future.done():
-            raise
-        raise hung(loader, len(keys), deadline_s) from None
+    return future
+
+
+def is_done(future: Future[dict[str, Any]], seconds: float) -> bool:
+    """Wait for a load, and return whether it is over."""
+    return bool(wait((future,), seconds).done)
+
+
+def in_background(work: Callable[[], object]) -> None:
+    """Do something in a thread of its own, without the caller's context; its errors are nobody's."""
+
+    def run() -> None:
+        try:
+            work()
+        except CacheError:
+            pass
+
+    threading.Thread(target=run, name="daycache-behind", daemon=True).start()
 
 
 def hung(loader: KeyLoader, key_count: int, deadline_s: float) -> LoadError:

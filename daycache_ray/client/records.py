@@ -23,6 +23,8 @@ class Seen(NamedTuple):
     payload: bytes | memoryview
     served_by: str
     staleness_bound_s: float | None
+    cost_us: int = 0
+    """What its load took, 0 where that is unknown."""
 
     @property
     def is_negative(self) -> bool:
@@ -55,7 +57,7 @@ def seen_of(
     """
     if len(record) < HEADER_BYTES:
         raise CorruptRecordError(f"a record of {len(record)} bytes has no header")
-    epoch, lsn, expires_at_ns, _, _, codec, flags, _ = HEADER.unpack_from(record)
+    epoch, lsn, expires_at_ns, _, cost_us, codec, flags, _ = HEADER.unpack_from(record)
     start = HEADER_BYTES
     if flags & Flag.LONG_KEY:
         if not is_record_of(record, key):
@@ -63,7 +65,7 @@ def seen_of(
         start += 2 + len(key)
     if payload is None:
         payload = record[start:]
-    return Seen(Version(epoch, lsn), expires_at_ns, codec, flags, payload, served_by, staleness_bound_s)
+    return Seen(Version(epoch, lsn), expires_at_ns, codec, flags, payload, served_by, staleness_bound_s, cost_us)
 
 
 def seen_of_own(operation: Operation) -> Seen:

@@ -202,8 +202,11 @@ class Region:
         Raises:
             NoLoaderError: neither the call nor the region has one.
             LoadError: the loader raised or hung, here or where the load was awaited.
+            OriginDownError: it failed so often in a row that it is left alone for a while.
+            BackpressureError: too many loads wait for it in this process.
+            LoadCycleError: the loader asked for the key that it is loading.
         """
-        value = self.near_value(key, ABSENT, level)
+        value = self._core.loads.near_value(key, level, ttl_s)
         if value is not FAR and value is not ABSENT:
             return value
         is_known = value is ABSENT

@@ -102,6 +102,9 @@ class RegionCore:
             socket_reads_count=reads.socket_reads_count,
             weak_writes_lost_count=self.weak.lost_count,
             shards=shards,
+            stale_answers_count=self.loads.stale_answers_count,
+            background_loads_count=self.loads.background_loads_count,
+            breaker_openings_count=self.loads.breaker_openings_count,
             **sums,
         )
 

@@ -168,10 +168,16 @@ class RegionReads:
             self._count(place, found[0], from_memory=False)
         return found[0]
 
+    def level(self, level: Any) -> Level:
+        """Return a call's level as it travels; raises UnknownLevelError."""
+        return self.default_level if level is None else level_number(level)
+
     def far(
-        self, part: ShardSession, places: list[Place], level: Level, deadline_at_s: float
+        self, part: ShardSession, places: list[Place], level: Level, deadline_at_s: float, *, stale_ns: int = 0
     ) -> Exchange[list[Seen | None]]:
-        """Ask a shard's replicas for records, in the order of `places`."""
+        """Ask a shard's replicas for records, in the order of `places`; also for those expired not longer ago than
+        `stale_ns`.
+        """
         token = part.token
         bound_s = 0.0 if level == Level.STRONG else None
         found: list[Seen | None] = []
@@ -179,7 +185,8 @@ class RegionReads:
             keys = [place.stored for place in places[start : start + BATCH_OPERATIONS_MAX]]
 
             def build(request_id: int, keys: list[bytes] = keys) -> Read:
-                return Read(request_id, part.shard.region, part.shard.number, keys, level, token.epoch, token.lsn)
+                region, number = part.shard
+                return Read(request_id, region, number, keys, level, token.epoch, token.lsn, stale_ns > 0)
 
             answer: Found
             answer, member = yield from converse(
@@ -191,8 +198,8 @@ class RegionReads:
             for place, record in zip(places[start:], answer.records, strict=False):
                 seen = None if record is None else seen_of(record, place.key, served_by, bound_s)
                 # A STRONG answer has the horizon of the log in it already; others may add the clock.
-                if seen is not None and level != Level.STRONG and seen.is_expired(self.session.wall_ns()):
-                    seen = None
+                if seen is not None and (stale_ns or level != Level.STRONG):
+                    seen = None if seen.is_expired(self.session.wall_ns() - stale_ns) else seen
                 newest_lsn = max(newest_lsn, answer.applied_lsn if seen is None else seen.version.lsn)
                 found.append(seen)
             token.observe(answer.applied_epoch, newest_lsn)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from daycache_ray.origins.sealed import SealedLoader
-from daycache_ray.words.errors import ConfigError, LoadError
+from daycache_ray.words.errors import ConfigError, LoadCycleError, LoadError
 from daycache_ray.words.ports import MISSING
 
 
@@ -46,7 +46,7 @@ class KeyLoader:
             return self.load_many([key]).get(key, MISSING)
         try:
             return _finish(self._load(key))
-        except LoadError:
+        except (LoadError, LoadCycleError):
             raise
         except Exception as error:
             raise self._failure(repr(key), error) from error
@@ -59,7 +59,7 @@ class KeyLoader:
             return self._found(keys, {key: self.load(key) for key in keys})
         try:
             answer = _finish(self._load_many(list(keys)))
-        except LoadError:
+        except (LoadError, LoadCycleError):
             raise
         except Exception as error:
             raise self._failure(f"{len(keys)} keys", error) from error
@@ -71,7 +71,7 @@ class KeyLoader:
             return (await self.aload_many([key])).get(key, MISSING)
         try:
             return await self._call(self._load, key)
-        except LoadError:
+        except (LoadError, LoadCycleError):
             raise
         except Exception as error:
             raise self._failure(repr(key), error) from error
@@ -84,7 +84,7 @@ class KeyLoader:
             return self._found(keys, dict(zip(keys, await asyncio.gather(*map(self.aload, keys)), strict=True)))
         try:
             answer = await self._call(self._load_many, list(keys))
-        except LoadError:
+        except (LoadError, LoadCycleError):
             raise
         except Exception as error:
             raise self._failure(f"{len(keys)} keys", error) from error
@@ -100,7 +100,14 @@ class KeyLoader:
                 f"the loader {self._name} returned a {type(answer).__name__} for {len(keys)} keys; "
                 "load_many returns a mapping of those that the origin has"
             )
-        return {key: answer[key] for key in keys if answer.get(key, MISSING) is not MISSING}
+        found = {key: answer[key] for key in keys if answer.get(key, MISSING) is not MISSING}
+        if answer and keys and not any(key in answer for key in keys):
+            other = next(iter(answer))
+            raise LoadError(
+                f"the loader {self._name} was asked for {keys[0]!r} and returned {other!r}, a "
+                f"{type(other).__name__}; load_many returns a mapping whose keys are those that it was given"
+            )
+        return found
 
     def _failure(self, what: str, error: Exception) -> LoadError:
         return LoadError(f"the loader {self._name} raised {type(error).__name__} for {what}: {error}")

@@ -130,10 +130,10 @@ class Entries:
                     found.append((key, *_VERSION.unpack_from(record)))
         return found
 
-    def next_expiry_ns(self, transaction: lmdb.Transaction[bytes]) -> int:
-        """Return the earliest `expires_at_ns`, 0 when nothing expires."""
+    def next_expiry_ns(self, transaction: lmdb.Transaction[bytes], after_ns: int = 0) -> int:
+        """Return the earliest `expires_at_ns` above `after_ns`, 0 when nothing expires then."""
         with transaction.cursor(db=self.expiry) as cursor:
-            return int(_EXPIRY.unpack(cursor.key())[0]) if cursor.first() else 0
+            return int(_EXPIRY.unpack(cursor.key())[0]) if cursor.set_range(_EXPIRY.pack(after_ns + 1, 0)) else 0
 
     def _charge(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> None:
         self._state.used_bytes += cost_bytes(key, record)

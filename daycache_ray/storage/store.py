@@ -207,9 +207,9 @@ class Store:
         """Return (store key, epoch, lsn) of entries that expire at or before `now_wall_ns`, the oldest first."""
         return self._read(lambda reading, entries: entries.expired(reading, now_wall_ns, count_max))
 
-    def next_expiry_ns(self) -> int:
-        """Return the earliest `expires_at_ns` in the store, 0 when nothing expires."""
-        return self._read(lambda reading, entries: entries.next_expiry_ns(reading))
+    def next_expiry_ns(self, after_ns: int = 0) -> int:
+        """Return the earliest `expires_at_ns` in the store above `after_ns`, 0 when nothing expires then."""
+        return self._read(lambda reading, entries: entries.next_expiry_ns(reading, after_ns))
 
     def scan(
         self, service: bytes, prefix: bytes, cursor: bytes, limit: int, horizon_ns: int = 0

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any, NoReturn, TypeVar
 
-from daycache_ray.client.exchanges import Call, Exchange, Step, Tell
+from daycache_ray.client.exchanges import Call, Exchange, Finish, Spawn, Step, Tell, Unfinished
 from daycache_ray.client.exchanges import Load as LoadStep
 from daycache_ray.client.loader_threads import hung
 from daycache_ray.client.router import Pause
@@ -81,6 +81,11 @@ class _Conversation:
         if cluster.now_s() - started_s > step.deadline_s:
             raise hung(step.loader, len(step.keys), step.deadline_s)
 
+    def outcome(self, step: LoadStep, started_s: float, values: dict[str, Any]) -> Any:
+        """Return a load's outcome: its loader has ended, but on the virtual clock perhaps too late to wait for."""
+        is_late = step.soft_s is not None and self.cluster.now_s() - started_s > step.soft_s
+        return Unfinished(step, values) if is_late else values
+
     def end(self) -> None:
         """The exchange is over."""
         if self._load is not None:
@@ -136,8 +141,17 @@ class MemoryChannels:
         if isinstance(step, Call):
             return self._call(conversation, step)
         if isinstance(step, LoadStep):
+            started_s = cluster.now_s()
             with conversation.loading(step):
-                return step.loader.load_many(step.keys)
+                values = step.loader.load_many(step.keys)
+            return conversation.outcome(step, started_s, values)
+        if isinstance(step, Finish):
+            return step.unfinished.work
+        if isinstance(step, Spawn):
+            # Nobody waits for it, so it may as well be done at once.
+            with contextlib.suppress(CacheError):
+                self.run(step.exchange)
+            return None
         with cluster.lock:
             if isinstance(step, Tell):
                 conversation.tell(step)
@@ -209,8 +223,16 @@ class AsyncMemoryChannels:
         if isinstance(step, Call):
             return await self._call(conversation, step)
         if isinstance(step, LoadStep):
+            started_s = cluster.now_s()
             with conversation.loading(step):
-                return await step.loader.aload_many(step.keys)
+                values = await step.loader.aload_many(step.keys)
+            return conversation.outcome(step, started_s, values)
+        if isinstance(step, Finish):
+            return step.unfinished.work
+        if isinstance(step, Spawn):
+            with contextlib.suppress(CacheError):
+                await self.run(step.exchange)
+            return None
         with cluster.lock:
             if isinstance(step, Tell):
                 conversation.tell(step)

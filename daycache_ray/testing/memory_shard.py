@@ -54,7 +54,14 @@ class MemoryRequestDesk(RequestDesk):
     def _fill_ask(self, caller: Caller, request: FillAsk, connection: int) -> None:
         deadline_ns = self._now().boot_ns + max(1, request.deadline_ms) * 1_000_000
         self._post(
-            FillAsked(self._token(caller, request.id, None), connection, request.key, deadline_ns, request.wait)
+            FillAsked(
+                self._token(caller, request.id, None),
+                connection,
+                request.key,
+                deadline_ns,
+                request.wait,
+                request.refresh,
+            )
         )
 
     def _check_node(self, needed: int) -> None:
@@ -189,12 +196,14 @@ class MemoryShard:
         self.run_until_quiet()
         primary = self.primary
         if primary is not None and primary.machine is not None:
-            expired = primary.store.expired(primary.machine.horizon_ns, EXPIRY_COUNT_MAX)
+            horizon_ns = primary.machine.horizon_ns
+            removed_ns = min(horizon_ns, now.wall_ns - int((self.region.stale_for_s or 0.0) * 1e9))
+            expired = primary.store.expired(removed_ns, EXPIRY_COUNT_MAX)
             if expired:
                 primary.expirations_count += len(expired)
                 self._queue.append((primary.number, Expired(tuple(expired))))
-                self._queue.append((primary.number, NextExpiry(primary.store.next_expiry_ns())))
-                self.run_until_quiet()
+            self._queue.append((primary.number, NextExpiry(primary.store.next_expiry_ns(horizon_ns))))
+            self.run_until_quiet()
 
     def run_until_quiet(self) -> None:
         """Deliver what was sent until nobody has anything to say without time going by."""
@@ -241,9 +250,11 @@ class MemoryShard:
             if store.performs(effect):
                 store.perform(effect)
                 if type(effect) is FinishCopy:
-                    self._queue.append((seat.number, NextExpiry(store.next_expiry_ns())))
+                    horizon_ns = seat.machine.horizon_ns if seat.machine is not None else 0
+                    self._queue.append((seat.number, NextExpiry(store.next_expiry_ns(horizon_ns))))
             elif type(effect) is Serve:
-                prepared = desk.prepare(effect) if desk is not None else None
+                assert desk is not None and seat.machine is not None
+                prepared = desk.prepare(effect, seat.machine.horizon_ns)
                 if prepared is not None:
                     outward.append(prepared)
             else:

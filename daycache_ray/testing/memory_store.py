@@ -91,9 +91,9 @@ class MemoryStore(SimulatedStore):
         ended = [(e.expires_at_ns, key, e) for key, e in self.entries.items() if 0 < e.expires_at_ns <= now_wall_ns]
         return [(key, entry.epoch, entry.lsn) for _, key, entry in sorted(ended, key=lambda one: one[:2])[:count_max]]
 
-    def next_expiry_ns(self) -> int:
-        """Return the earliest expiry, 0 when nothing expires."""
-        return min((entry.expires_at_ns for entry in self.entries.values() if entry.expires_at_ns), default=0)
+    def next_expiry_ns(self, after_ns: int = 0) -> int:
+        """Return the earliest expiry above `after_ns`, 0 when nothing expires then."""
+        return min((e.expires_at_ns for e in self.entries.values() if e.expires_at_ns > after_ns), default=0)
 
     def scan(
         self, service: bytes, prefix: bytes, cursor: bytes, limit: int, horizon_ns: int = 0

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
+from daycache_ray.words.config_loading import LoadingFields
 from daycache_ray.words.config_sources import explain, merged_sources
 from daycache_ray.words.errors import ConfigError
 from daycache_ray.words.limits import (
@@ -84,7 +85,7 @@ class TimingConfig(_Strict):
         return self
 
 
-class RegionConfig(_Strict):
+class RegionConfig(LoadingFields, _Strict):
     """One named key space and its policy."""
 
     name: str = Field(

@@ -176,6 +176,19 @@ class LoadError(CacheError):
     """The loader raised or hung; `__cause__` is its error where it ran in this process."""
 
 
+class OriginDownError(LoadError):
+    """The origin failed so often in a row that it is left alone: it is tried again within `retry_after_s`."""
+
+    retry_after_s: float
+
+
+class LoadCycleError(UsageError, RuntimeError):
+    """A loader asked its region for the key that it is loading, directly or by way of others: it would wait for itself.
+
+    Ask the origin there, or another key.
+    """
+
+
 class WriteError(CacheError):
     """The region's writer raised."""
 

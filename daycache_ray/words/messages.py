@@ -180,13 +180,15 @@ class ReadAt(msgspec.Struct, frozen=True):
 
 
 class FillAsked(msgspec.Struct, frozen=True):
-    """Somebody wants to load `key` until `deadline_ns` (boot clock); answered by AnswerFill or Refuse."""
+    """Somebody wants to load `key`, with `refresh` an entry too, until `deadline_ns` (boot clock).
+    Answered by AnswerFill or Refuse."""
 
     token: int
     connection: int
     key: bytes
     deadline_ns: int
     wait: bool
+    refresh: bool = False
 
 
 class FillStored(msgspec.Struct, frozen=True):

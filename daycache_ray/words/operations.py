@@ -91,7 +91,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
 class Read(msgspec.Struct, frozen=True, array_like=True, tag="read"):
     """Asks for records. STRONG is parked until what it would see is committed.
 
-    EVENTUAL is refused by a secondary whose applied LSN is below `session_lsn`.
+    EVENTUAL is refused by a secondary whose applied LSN is below `session_lsn`. `stale`: those that are
+    expired and not removed yet are wanted too.
     """
 
     id: int
@@ -101,6 +102,7 @@ class Read(msgspec.Struct, frozen=True, array_like=True, tag="read"):
     level: int
     session_epoch: int = 0
     session_lsn: int = 0
+    stale: bool = False
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True, tag="write"):
@@ -123,7 +125,8 @@ class Write(msgspec.Struct, frozen=True, array_like=True, tag="write"):
 class FillAsk(msgspec.Struct, frozen=True, array_like=True, tag="fill-ask"):
     """Asks for the right to load a key; answered at once, or when the one who has it is done.
 
-    `wait` False: when somebody else loads it, say so at once (a prefetch never waits).
+    `wait` False: when somebody else loads it, say so at once (a prefetch never waits). `refresh`: also
+    where there is an entry.
     """
 
     id: int
@@ -132,6 +135,7 @@ class FillAsk(msgspec.Struct, frozen=True, array_like=True, tag="fill-ask"):
     key: bytes
     deadline_ms: int
     wait: bool = True
+    refresh: bool = False
 
 
 class FillStore(msgspec.Struct, frozen=True, array_like=True, tag="fill-store"):

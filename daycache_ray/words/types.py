@@ -183,6 +183,12 @@ class RegionStatistics:
     socket_reads_count: int
     weak_writes_lost_count: int
     shards: tuple[ShardStatistics, ...]
+    stale_answers_count: int = 0
+    """Answers of this client's get_or_load that had expired, because the origin was slow or down."""
+    background_loads_count: int = 0
+    """Loads that this client ran behind an answer."""
+    breaker_openings_count: int = 0
+    """How often this client began to leave an origin alone."""
 
     @property
     def hit_ratio(self) -> float:

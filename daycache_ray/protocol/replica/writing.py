@@ -232,7 +232,7 @@ class Writing:
             out.append(Refuse(m.token, "NotPrimaryError", NOT_PRIMARY))
             return
         newest = self._newest(m.key)
-        if newest is not None and not 0 < newest.expires_at_ns <= now.wall_ns:
+        if newest is not None and not m.refresh and not 0 < newest.expires_at_ns <= now.wall_ns:
             out.append(AnswerFill(m.token, 0))
             return
         number = self.primary.fills.ask(m.token, m.connection, m.key, m.deadline_ns, m.wait)

@@ -114,7 +114,7 @@ def test_a_broken_file_is_its_readers_trouble(tmp_path: Path, harm: Callable[[st
         desk.take(listener, Read(7, "orders", 0, [key], 1, 0, 0), 0)
         asked = posted.pop()
         assert isinstance(asked, ReadAt)
-        prepared = desk.prepare(Serve(asked.token))
+        prepared = desk.prepare(Serve(asked.token), horizon_ns=0)
         assert prepared is not None
         return prepared[1]
 

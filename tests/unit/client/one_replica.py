@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from daycache_ray.client.exchanges import Call, Exchange, Load, Step, Tell
+from daycache_ray.client.exchanges import Call, Exchange, Finish, Load, Spawn, Step, Tell, Unfinished
 from daycache_ray.client.region import Region
 from daycache_ray.client.region_core import RegionCore
 from daycache_ray.client.router import Router
@@ -85,7 +85,10 @@ class OneReplica:
             if error is not None:
                 raise error
         if isinstance(request, Read):
-            records = [self.visible(request.shard, key) for key in request.keys]
+            records = [
+                self.records.get((request.shard, key)) if request.stale else self.visible(request.shard, key)
+                for key in request.keys
+            ]
             return Found(request.id, records, self.epoch, self.lsn)
         if isinstance(request, Write):
             results = [
@@ -124,7 +127,6 @@ class OneReplica:
         """Return the record that is there now."""
         record = self.records.get((shard, key))
         if record is not None and 0 < HEADER.unpack_from(record)[2] <= self.wall_ns:
-            del self.records[shard, key]
             return None
         return record
 
@@ -173,6 +175,8 @@ class OneReplica:
     def _fill_ask(self, request: FillAsk) -> FillAnswer:
         if self.fill_answers:
             return self.fill_answers.pop(0)
+        if self.visible(request.shard, request.key) is not None and not request.refresh:
+            return FillAnswer(request.id, 0)
         if request.key in self.fills:
             return FillAnswer(request.id, -1)
         self.fills[request.key] = len(self.requests)
@@ -187,6 +191,8 @@ class Driver:
         self.now_s = 0.0
         self.pauses: list[float] = []
         self.on_pause: Callable[[], None] = lambda: None
+        self.spawned: list[Exchange[None]] = []
+        """What was begun behind an answer; `run_spawned` performs it."""
 
     def run(self, exchange: Exchange[Any]) -> Any:
         """Perform an exchange to its end."""
@@ -201,6 +207,16 @@ class Driver:
                     step = exchange.send(outcome)
         except StopIteration as done:
             return done.value
+
+    def run_spawned(self) -> int:
+        """Perform what was begun behind answers; return how much that was."""
+        spawned, self.spawned = self.spawned, []
+        for exchange in spawned:
+            try:
+                self.run(exchange)
+            except CacheError:
+                pass
+        return len(spawned)
 
     def run_all(self, exchanges: Iterable[Exchange[dict[Any, Any]]]) -> dict[Any, Any]:
         """Perform exchanges that each give a part of a dict."""
@@ -219,11 +235,29 @@ class Driver:
                 self.replica.fills = {k: n for k, n in self.replica.fills.items() if n != request.number}
             return None
         if isinstance(step, Load):
-            return step.loader.load_many(step.keys)
+            started_s = self.now_s
+            outcome: Any = None
+            try:
+                outcome = step.loader.load_many(step.keys)
+            except CacheError as error:
+                outcome = error
+            is_late = step.soft_s is not None and self.now_s - started_s > step.soft_s
+            return Unfinished(step, outcome) if is_late else _raised(outcome)
+        if isinstance(step, Finish):
+            return _raised(step.unfinished.work)
+        if isinstance(step, Spawn):
+            self.spawned.append(step.exchange)
+            return None
         self.pauses.append(step.seconds)
         self.now_s += step.seconds
         self.on_pause()
         return None
+
+
+def _raised(outcome: Any) -> Any:
+    if isinstance(outcome, CacheError):
+        raise outcome
+    return outcome
 
 
 class Stage:

@@ -15,6 +15,7 @@ from daycache_ray import (
     ClusterConfig,
     DeadlineExceededError,
     InvalidArgumentError,
+    LoadCycleError,
     LoadError,
     NotEnoughReplicasError,
     NotPrimaryError,
@@ -185,7 +186,7 @@ def test_a_loader_that_asks_for_its_own_key_is_not_waited_for() -> None:
     def load(key: str) -> Any:
         return region.get_or_load(key, load, deadline_s=2.0)
 
-    with pytest.raises(LoadError):
+    with pytest.raises(LoadCycleError, match="'k' → 'k'"):
         region.get_or_load("k", load)
     assert region.get_or_load("k", lambda key: 1) == 1
 
