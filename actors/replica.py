@@ -22,6 +22,7 @@ from daycache_ray.actors.cluster_state import is_known
 from daycache_ray.actors.handle_calls import HandleCalls
 from daycache_ray.actors.opening import OpenedStore, settings_of
 from daycache_ray.actors.peer_links import PeerLinks
+from daycache_ray.actors.priority import serve_promptly
 from daycache_ray.actors.requests import RequestDesk
 from daycache_ray.actors.runner import Runner
 from daycache_ray.actors.salvaging import Salvager
@@ -100,6 +101,7 @@ class Replica(HandleCalls):
         `fresh`: the cluster has never had this shard, so what lies there is of nobody and is removed.
         """
         assert self._store is None, "an actor takes one seat in its life"
+        serve_promptly()
         self._shard = ShardId(*shard)
         self._seat = seat
         if fresh:  # before the store asks for room

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+import time
 from itertools import count
+from typing import Final
 
+from daycache_ray.structures.spin_budget import SpinBudget
 from daycache_ray.wire.address import SocketAddress
 from daycache_ray.wire.failures import error_of
 from daycache_ray.wire.frames import FrameReader, decode_answer, request_frame
@@ -14,6 +18,9 @@ from daycache_ray.words.operations import PROTOCOL_VERSION, Answer, Failure, Hel
 
 _RECEIVE_BYTES = 256 * 1024
 _TIMEVAL = struct.Struct("ll")
+_SPIN_NS: Final = 250_000
+"""How long an answer from this node is looked for before the thread sleeps."""
+_MAY_SPIN: Final = len(os.sched_getaffinity(0)) > 1
 
 
 class Connection:
@@ -25,6 +32,7 @@ class Connection:
         self._socket = sock
         self._reader = FrameReader()
         self._timeout_ms = -1
+        self._spin = SpinBudget() if address.path and _MAY_SPIN else None
         self._ids = count(1)
 
     @classmethod
@@ -110,10 +118,28 @@ class Connection:
         self._socket.close()
 
     def _receive(self) -> list[object]:
-        data = self._socket.recv(_RECEIVE_BYTES)
+        spin = self._spin
+        data = self._look(spin) if spin is not None and spin.is_worth() else None
+        if data is None:
+            data = self._socket.recv(_RECEIVE_BYTES)
         if not data:
             raise ConnectionResetError("closed by the other side")
         return self._reader.feed(data)
+
+    def _look(self, spin: SpinBudget) -> bytes | None:
+        """Return what has come within a moment, without sleeping; None when nothing has."""
+        receive, give_way = self._socket.recv, os.sched_yield
+        end_ns = time.perf_counter_ns() + _SPIN_NS
+        while time.perf_counter_ns() < end_ns:
+            try:
+                data = receive(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                give_way()
+            else:
+                spin.won()
+                return data
+        spin.lost()
+        return None
 
     def _limit(self, deadline_s: float) -> None:
         # The kernel's own receive time-out, and only when it changes by more than an eighth: a

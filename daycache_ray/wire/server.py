@@ -11,13 +11,15 @@ import contextlib
 import hmac
 import os
 import socket
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
+from daycache_ray.structures.spin_budget import SpinBudget
 from daycache_ray.wire.failures import failure_of
 from daycache_ray.wire.frames import (
     PEER,
@@ -53,6 +55,9 @@ class RequestHandler(Protocol):
         ...
 
 
+_LINGER_NS: Final = 150_000
+"""How long a server looks for the next request before its loop sleeps."""
+
 _log = structlog.get_logger("daycache.wire")
 _numbers = count(1)
 
@@ -82,6 +87,8 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
+        server = self._server
+        server.lingering.note_read()
         try:
             frames = self._reader.feed(data)
             for frame in frames:
@@ -92,7 +99,8 @@ class ServerConnection(asyncio.Protocol):
         except CacheError as error:
             self._hang_up(error)
         finally:
-            self._server.handler.on_read(self)
+            server.handler.on_read(self)
+            server.lingering.begin()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by the event loop."""
@@ -163,6 +171,44 @@ class ServerConnection(asyncio.Protocol):
             transport.close()
 
 
+class Lingering:
+    """Keeps an event loop awake for a moment after a read, while that pays: the next request is mostly near."""
+
+    def __init__(self) -> None:
+        self._budget = SpinBudget()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_awake = False
+        self._until_ns = 0
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Linger in this loop from now on; not where there is but one core for both sides."""
+        if len(os.sched_getaffinity(0)) > 1:
+            self._loop = loop
+
+    def note_read(self) -> None:
+        """Something came."""
+        if self._is_awake:
+            self._budget.won()
+
+    def begin(self) -> None:
+        """Look for more until a moment from now."""
+        if self._is_awake:
+            self._until_ns = time.perf_counter_ns() + _LINGER_NS
+        elif self._loop is not None and self._budget.is_worth():
+            self._is_awake = True
+            self._until_ns = time.perf_counter_ns() + _LINGER_NS
+            self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        # A loop with something to call does not sleep in its poll; that is all there is to it.
+        if time.perf_counter_ns() < self._until_ns and self._loop is not None:
+            os.sched_yield()  # whoever is to send the next request may wait for this very core
+            self._loop.call_soon(self._look)
+        else:
+            self._is_awake = False
+            self._budget.lost()
+
+
 class SocketServer:
     """Listens on a Unix socket for this node and on a TCP port for others."""
 
@@ -174,6 +220,7 @@ class SocketServer:
         self.protocol_errors_count = 0
         self.failures_count = 0
         self.connections: set[ServerConnection] = set()
+        self.lingering = Lingering()
         self._servers: list[asyncio.Server] = []
         self._path: Path | None = None
         self.port = 0
@@ -185,6 +232,7 @@ class SocketServer:
             OSError: the path or host cannot be bound.
         """
         loop = asyncio.get_running_loop()
+        self.lingering.start(loop)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
