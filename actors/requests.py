@@ -91,6 +91,7 @@ class RequestDesk:
         self._evicts = evicts
         self._tokens = count(1)
         self._waiting: dict[int, tuple[Caller, int, Any]] = {}
+        self._limit_bytes = int(store.limit_bytes * FULL_RATIO)
         self._unchecked_bytes = UNCHECKED_BYTES_MAX
         self.writes_count = 0
         self.reads_count = 0
@@ -100,11 +101,13 @@ class RequestDesk:
 
     def take(self, caller: Caller, request: Request, connection: int) -> None:
         """Take a request; raises the typed error that is its answer where it cannot be."""
-        if not isinstance(request, (Hello, Accesses)) and ShardId(request.region, request.shard) != self._shard:
-            raise InvalidArgumentError(
-                f"this is {self._shard}, not {request.region}/{request.shard}: fetch the map"
-            )
         kind = type(request)
+        if kind is not Hello and kind is not Accesses:
+            region, shard = self._shard
+            if request.shard != shard or request.region != region:  # type: ignore[union-attr]
+                raise InvalidArgumentError(
+                    f"this is {self._shard}, not {request.region}/{request.shard}: fetch the map"  # type: ignore[union-attr]
+                )
         if kind is Read:
             self._read(caller, request)  # type: ignore[arg-type]
         elif kind is Write:
@@ -233,8 +236,10 @@ class RequestDesk:
 
     def _make_room(self, operations: list[Operation]) -> None:
         store = self._store
-        needed = sum(len(operation.value) + len(operation.key) + HEADER_BYTES for operation in operations)
-        limit = int(store.limit_bytes * FULL_RATIO)
+        needed = HEADER_BYTES * len(operations)
+        for operation in operations:
+            needed += len(operation.value) + len(operation.key)
+        limit = self._limit_bytes
         if needed > limit:
             text = f"{needed} bytes do not fit into {self._shard}, which has {store.limit_bytes}"
             raise ValueTooLargeError(f"{text}: give the region more memory_bytes or fewer shards")

@@ -33,10 +33,13 @@ from daycache_ray.words.effects import (
     Tell,
     Truncate,
 )
-from daycache_ray.words.messages import NextExpiry
+from daycache_ray.words.messages import NextExpiry, PrepareAck
 from daycache_ray.words.types import Member
 
 STORE_EFFECTS: Final = frozenset({Append, Apply, Truncate, Commit, ResetStore, LoadItems, FinishCopy})
+
+ACKNOWLEDGED_S: Final = 0.001
+"""How long acknowledgements that nobody waits for may lie: a turn for each would cost a tenth of a core."""
 
 _log = structlog.get_logger("daycache.replica")
 
@@ -65,11 +68,12 @@ class Runner:
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns = 0
+        self._late: asyncio.TimerHandle | None = None
         self._stopped = False
         self._last_connection = 0
         self.turns_count = 0
         self.messages_count = 0
-        self._schedule_tick()
+        self._schedule_tick(machine.next_tick_ns())
 
     def post(self, message: Any) -> None:
         """Give the machine a message in the next turn."""
@@ -92,11 +96,22 @@ class Runner:
         At once where it is a peer's, or the same caller's as before: nobody else is there to share a
         commit with. Otherwise in a moment, together with what the other connections bring.
         """
-        if connection == 0 or connection == self._last_connection:
+        if connection == 0 and self._may_wait():
+            if self._late is None:
+                self._late = self._loop.call_later(ACKNOWLEDGED_S, self._take_late)
+        elif connection == 0 or connection == self._last_connection:
             if self._inbox and not self._turn_is_due and not self._stopped:
                 self._turn()
-            return
-        self._last_connection = connection
+        else:
+            self._last_connection = connection
+            self.wake()
+
+    def _may_wait(self) -> bool:
+        """Whether only acknowledgements lie ready that nobody waits for: the next write's turn takes them along."""
+        return self.machine.is_unhurried and all(type(message) is PrepareAck for message in self._inbox)
+
+    def _take_late(self) -> None:
+        self._late = None
         self.wake()
 
     def stop(self) -> None:
@@ -104,6 +119,8 @@ class Runner:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._late is not None:
+            self._late.cancel()
 
     def _turn(self) -> None:
         self._turn_is_due = False
@@ -119,8 +136,10 @@ class Runner:
             self.store.begin()
             for message in messages:
                 self._perform(machine.handle(message, now), outward)
-            if now.boot_ns >= machine.next_tick_ns():
+            tick_at_ns = machine.next_tick_ns()
+            if now.boot_ns >= tick_at_ns:
                 self._perform(machine.tick(now), outward)
+                tick_at_ns = machine.next_tick_ns()
             self.store.commit()
             for effect in outward:
                 self._show(effect)
@@ -135,7 +154,7 @@ class Runner:
             self.stop()
             self._on_broken(RuntimeError(f"{machine.member} is nobody any more: its seat has a newer incarnation"))
             return
-        self._schedule_tick()
+        self._schedule_tick(tick_at_ns)
 
     def _perform(self, effects: tuple[Effect, ...], outward: list[Any]) -> None:
         store = self.store
@@ -166,8 +185,7 @@ class Runner:
         else:
             self._desk.reply(effect)
 
-    def _schedule_tick(self) -> None:
-        at_ns = self.machine.next_tick_ns()
+    def _schedule_tick(self, at_ns: int) -> None:
         if self._timer is not None:
             if self._timer_at_ns <= at_ns:
                 return  # it fires earlier than needed and is set anew then

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from daycache_ray.client.router import Pause, Retry
+from daycache_ray.client.router import Pause, Retry, attempt_s
 from daycache_ray.client.session import Session
 from daycache_ray.origins.loading import KeyLoader
 from daycache_ray.words.cluster_map import MemberAddress
@@ -111,18 +111,20 @@ def converse(
     See `router.Retry` for the errors. `any_copy`: when the primary does not answer, another replica may.
     `patient`: the answer may take until the deadline, so one attempt lasts that long. `undo`: see `Call`.
     """
-    retry = Retry(shard, deadline_at_s, writes=writes, rng=session.rng)
+    retry: Retry | None = None
     while True:
         session.check_open()
         router = session.router
-        member = router.any_member(shard, retry.attempts_count) if any_copy else router.primary(shard)
+        attempt = retry.attempts_count if retry is not None else 0
+        member = router.any_member(shard, attempt) if any_copy else router.primary(shard)
         try:
             if member is None:
                 raise ShardUnavailableError(f"{shard} has no primary at the moment")
-            now_s = session.now_s()
-            attempt_s = max(0.001, deadline_at_s - now_s) if patient else retry.attempt_s(now_s, size_bytes)
-            answer = yield Call(member, build, attempt_s, undo)
+            left_s = deadline_at_s - session.now_s()
+            answer = yield Call(member, build, left_s if patient else attempt_s(left_s, size_bytes), undo)
             return answer, member
         except CacheError as error:
+            if retry is None:
+                retry = Retry(shard, deadline_at_s, writes=writes, rng=session.rng)
             pause = retry.after(error, session.now_s(), router.cluster_map.version)
         yield pause

@@ -18,7 +18,7 @@ from daycache_ray.client.arguments import (
     level_number,
     ttl_ns_of,
 )
-from daycache_ray.client.exchanges import Exchange, ask
+from daycache_ray.client.exchanges import Exchange, converse
 from daycache_ray.client.records import with_long_key
 from daycache_ray.client.region_reads import Place, RegionReads
 from daycache_ray.client.router import Pause
@@ -44,6 +44,8 @@ MESSAGE_OPERATIONS_MAX: Final = 512
 SHARD_PART: Final = 8
 """Values of one message fill at most this part of a shard, unless a single one is larger: the primary
 makes room for a message as a whole."""
+
+DONE, VOID = int(Outcome.DONE), int(Outcome.VOID)
 
 UNSENT: Final = Version(0, 0)
 """What a WEAK write answers: it has no version yet."""
@@ -229,9 +231,12 @@ class RegionWrites:
     def _write(
         self, part: ShardSession, operations: list[Operation], level: Level, deadline_at_s: float
     ) -> Exchange[list[OperationResult]]:
-        number = part.shard.number
-        if self.weak.shards() or self.weak.is_flying(number):
+        weak = self.weak
+        if not weak.is_idle() and (weak.shards() or weak.is_flying(part.shard.number)):
             yield from self.flush(part, deadline_at_s)
+        if len(operations) == 1:
+            answer = yield from self._message(part, operations, level, deadline_at_s)
+            return answer.results
         return (yield from self._send(part, operations, level, deadline_at_s))
 
     def _send(
@@ -256,14 +261,17 @@ class RegionWrites:
 
         size_bytes = sum(len(operation.value) for operation in batch)
         try:
-            answer: Written = yield from ask(
+            answer: Written
+            answer, _ = yield from converse(
                 session, part.shard, build, deadline_at_s, writes=True, size_bytes=size_bytes
             )
         finally:
             sequences.done(first)
-        for result in answer.results:
-            if result.outcome != Outcome.VOID and result.lsn:
+        for result in reversed(answer.results):
+            if result.lsn and result.outcome != VOID:
                 part.token.observe(result.epoch, result.lsn)
+                if result.outcome == DONE:
+                    break  # the LSNs of one message rise, so this is the newest
         return answer
 
 

@@ -37,11 +37,12 @@ ATTEMPT_BYTES_PER_S: Final = 50e6
 class Router:
     """One cluster map as seen from one node."""
 
-    __slots__ = ("cluster_map", "node_id")
+    __slots__ = ("_primaries", "cluster_map", "node_id")
 
     def __init__(self, cluster_map: ClusterMap, node_id: str) -> None:
         self.cluster_map = cluster_map
         self.node_id = node_id
+        self._primaries: dict[ShardId, MemberAddress | None] = {}
 
     def shard(self, shard: ShardId) -> ShardMap:
         """Return what the map says of a shard; KeyError or IndexError when there is no such shard."""
@@ -53,7 +54,11 @@ class Router:
 
     def primary(self, shard: ShardId) -> MemberAddress | None:
         """Return who orders a shard's writes and answers its STRONG reads; None while nobody does."""
-        return self.shard(shard).primary
+        try:
+            return self._primaries[shard]
+        except KeyError:
+            found = self._primaries[shard] = self.shard(shard).primary
+            return found
 
     def any_member(self, shard: ShardId, attempt: int) -> MemberAddress | None:
         """Return who is asked in the n-th attempt to read from any copy: the primary first, then in turn."""
@@ -89,11 +94,6 @@ class Retry:
         self.attempts_count = 0
         self._may_have_happened = False
 
-    def attempt_s(self, now_s: float, size_bytes: int = 0) -> float:
-        """Return how long the next attempt may wait for its answer."""
-        left_s = self.deadline_at_s - now_s
-        return max(0.001, min(left_s, ATTEMPT_S + size_bytes / ATTEMPT_BYTES_PER_S))
-
     def after(self, error: CacheError, now_s: float, map_version: int) -> Pause:
         """Return the pause before the next attempt.
 
@@ -127,6 +127,16 @@ class Retry:
         if isinstance(error, UnknownOutcomeError):
             return DeadlineExceededError(f"no answer after {tried}: {error}")
         return error
+
+
+def attempt_s(left_s: float, size_bytes: int = 0) -> float:
+    """Return how long one attempt may wait for its answer when `left_s` seconds are left.
+
+    >>> attempt_s(5.0), attempt_s(0.3), attempt_s(-1.0)
+    (1.0, 0.3, 0.001)
+    """
+    longest_s = ATTEMPT_S + size_bytes / ATTEMPT_BYTES_PER_S
+    return max(0.001, left_s if left_s < longest_s else longest_s)
 
 
 class SessionToken:

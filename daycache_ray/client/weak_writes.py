@@ -48,6 +48,10 @@ class WeakWrites:
             self._wake(count >= FLUSH_COUNT)
         return True
 
+    def is_idle(self) -> bool:
+        """Return whether no WEAK write was ever made; cheap."""
+        return not self._waiting and not self._flying
+
     def shards(self) -> list[int]:
         """Return the numbers of the shards that something waits for."""
         return [number for number, waiting in list(self._waiting.items()) if waiting]

@@ -39,7 +39,8 @@ class Window:
 
     def forget_below(self, sequence: int) -> None:
         """Drop the answers that the client has heard."""
-        self.floor = max(self.floor, sequence)
+        if sequence > self.floor:
+            self.floor = sequence
         results = self.results
         while results:
             oldest = next(iter(results))

@@ -28,20 +28,22 @@ class BeforeImages:
         self.counts = environment.open_db(b"large")
         self._large = large
         self.chains: dict[bytes, list[int]] = {}
-        self._lsns: list[int] = []
+        self.lsns: list[int] = []
+        """Of all images, ascending."""
         self._keys: dict[int, bytes] = {}
-        self._fresh: dict[int, bytes | None] = {}
+        self.fresh: dict[int, bytes | None] = {}
+        """Images of the open turn, which `write` puts into the store."""
         self._written: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._lsns)
+        return len(self.lsns)
 
     def load(self, transaction: lmdb.Transaction[bytes]) -> None:
         """Learn what stands in the store, and forget what does not: after opening and after an aborted turn."""
         self.chains.clear()
-        self._lsns.clear()
+        self.lsns.clear()
         self._keys.clear()
-        self._fresh.clear()
+        self.fresh.clear()
         self._written.clear()
         with transaction.cursor(db=self.undo) as cursor:
             for place, stored in cursor.iternext():
@@ -52,14 +54,14 @@ class BeforeImages:
     def note(self, transaction: lmdb.Transaction[bytes], lsn: int, key: bytes, image: bytes | None) -> None:
         """Keep what was visible before the record at `lsn`."""
         self._list(lsn, key)
-        self._fresh[lsn] = image
+        self.fresh[lsn] = image
         if image is not None and is_large(image):
             self._large.hold(transaction, self.counts, reference_of(image))
 
     def image(self, transaction: lmdb.Transaction[bytes], lsn: int) -> bytes | None:
         """Return what was visible before the record at `lsn`."""
-        if lsn in self._fresh:
-            return self._fresh[lsn]
+        if lsn in self.fresh:
+            return self.fresh[lsn]
         stored = transaction.get(_LSN.pack(lsn), db=self.undo)
         assert stored is not None, f"no before-image of LSN {lsn}"
         return _split(stored)[1]
@@ -69,46 +71,46 @@ class BeforeImages:
         former = self.image(transaction, lsn)
         if image is not None and is_large(image):
             self._large.hold(transaction, self.counts, reference_of(image))
-        self._fresh[lsn] = image
+        self.fresh[lsn] = image
         if former is not None and is_large(former):
             self._large.drop(transaction, self.counts, reference_of(former))
 
     def newest_above(self, lsn: int) -> tuple[int, bytes] | None:
         """Return LSN and key of the newest image if it is above `lsn`."""
-        if not self._lsns or self._lsns[-1] <= lsn:
+        if not self.lsns or self.lsns[-1] <= lsn:
             return None
-        newest = self._lsns[-1]
+        newest = self.lsns[-1]
         return newest, self._keys[newest]
 
     def newest_lsn(self) -> int:
         """Return the LSN of the newest image, 0 when there is none."""
-        return self._lsns[-1] if self._lsns else 0
+        return self.lsns[-1] if self.lsns else 0
 
     def drop(self, transaction: lmdb.Transaction[bytes], lsn: int) -> None:
         """Forget one image."""
-        self._lsns.remove(lsn)
+        self.lsns.remove(lsn)
         self._forget(transaction, lsn)
 
     def drop_through(self, transaction: lmdb.Transaction[bytes], lsn: int) -> int:
         """Forget all images up to `lsn`, whose records are committed, and return the LSN of the newest, or 0."""
-        end = bisect_right(self._lsns, lsn)
-        committed = self._lsns[:end]
+        end = bisect_right(self.lsns, lsn)
+        committed = self.lsns[:end]
         for forgotten in committed:
             self._forget(transaction, forgotten)
-        del self._lsns[:end]
+        del self.lsns[:end]
         return committed[-1] if committed else 0
 
     def write(self, transaction: lmdb.Transaction[bytes]) -> None:
         """Put the images of this turn that are still needed into the store."""
-        for lsn, image in self._fresh.items():
+        for lsn, image in self.fresh.items():
             key = self._keys[lsn]
             transaction.put(_LSN.pack(lsn), _KEY_LENGTH.pack(len(key)) + key + (image or b""), db=self.undo)
             self._written.add(lsn)
-        self._fresh.clear()
+        self.fresh.clear()
 
     def _forget(self, transaction: lmdb.Transaction[bytes], lsn: int) -> None:
         image = self.image(transaction, lsn)
-        self._fresh.pop(lsn, None)
+        self.fresh.pop(lsn, None)
         if lsn in self._written:
             self._written.discard(lsn)
             transaction.delete(_LSN.pack(lsn), db=self.undo)
@@ -117,10 +119,10 @@ class BeforeImages:
             self._large.drop(transaction, self.counts, reference_of(image))
 
     def _list(self, lsn: int, key: bytes) -> None:
-        if self._lsns and lsn < self._lsns[-1]:
-            insort(self._lsns, lsn)
+        if self.lsns and lsn < self.lsns[-1]:
+            insort(self.lsns, lsn)
         else:
-            self._lsns.append(lsn)
+            self.lsns.append(lsn)
         self._keys[lsn] = key
         chain = self.chains.get(key)
         if chain is None:

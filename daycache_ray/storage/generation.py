@@ -19,7 +19,7 @@ from daycache_ray.storage.before_images import BeforeImages
 from daycache_ray.storage.entries import Entries
 from daycache_ray.storage.environments import open_owned
 from daycache_ray.storage.large_values import LARGE, LargeValues
-from daycache_ray.storage.log import Log
+from daycache_ray.storage.log import INLINE_VALUE_BYTES_MAX, Log
 from daycache_ray.storage.reader_lag import reader_lag
 from daycache_ray.storage.space import PUT_PAGES, REMOVAL_PAGES, AllocatedSpace
 from daycache_ray.storage.state import STATE_KEY, State, assign_state, pack_state, unpack_state
@@ -67,11 +67,11 @@ class Generation:
         self.large = large
         self._opened = open_owned(path, map_bytes or map_bytes_for(limit_bytes))
         self.environment = self._opened.environment
-        self._space = AllocatedSpace(os.path.join(path, "data.mdb"), limit_bytes, self._free_pages)
+        self._space = AllocatedSpace(os.path.join(path, "data.mdb"), limit_bytes, self._last_page, self._free_pages)
         self.state = State()
         self.transaction: lmdb.Transaction[bytes] | None = None
         try:
-            self._space.begin_turn(int(self.environment.info()["last_pgno"]))
+            self._space.begin_turn()
             # As for a removal: a store that filled the memory must be opened to be emptied.
             self._space.expect(0, 0, is_removal=True)
             self.entries = Entries(self.environment, self.state, large)
@@ -102,13 +102,13 @@ class Generation:
             if self._unchecked_records >= _READER_CHECK_RECORDS:
                 self.environment.reader_check()
                 self._unchecked_records = 0
-            self._space.begin_turn(int(self.environment.info()["last_pgno"]))
+            self._space.begin_turn()
             transaction = self.transaction = self.environment.begin(write=True)
         return transaction
 
     def append(self, records: Collection[LogRecord]) -> None:
         """Put records at the end of the log."""
-        transaction = self.begin()
+        transaction = self.transaction or self.begin()
         self._expect(records, is_logged=True)
         append = self.log.append
         for record in records:
@@ -116,17 +116,19 @@ class Generation:
 
     def apply(self, records: Collection[LogRecord], undoable: bool) -> None:
         """Make records visible, each where its LSN is the highest its key has seen."""
-        transaction = self.begin()
+        transaction = self.transaction or self.begin()
         self._expect(records, is_logged=False)
         state = self.state
+        highest_lsn = 0
         for record in records:
             if record.key:
                 self._apply(transaction, record, undoable)
-            lsn = record.lsn
-            if lsn > state.applied_lsn:
-                state.applied_lsn = lsn
-            if not undoable and lsn > state.final_lsn:
-                state.final_lsn = lsn
+            if record.lsn > highest_lsn:
+                highest_lsn = record.lsn
+        if highest_lsn > state.applied_lsn:
+            state.applied_lsn = highest_lsn
+        if not undoable and highest_lsn > state.final_lsn:
+            state.final_lsn = highest_lsn
 
     def truncate(self, lsn: int) -> None:
         """Cut the log after `lsn` and put back what its applied records replaced, newest first."""
@@ -148,11 +150,15 @@ class Generation:
 
     def commit_through(self, commit: Commit) -> None:
         """Note how far the log is final; what follows from it is done at the turn's end."""
-        self.begin()
+        if self.transaction is None:
+            self.begin()
         state = self.state
-        state.commit_lsn = max(state.commit_lsn, commit.lsn)
-        state.epoch = max(state.epoch, commit.epoch)
-        state.horizon_ns = max(state.horizon_ns, commit.horizon_ns)
+        if commit.lsn > state.commit_lsn:
+            state.commit_lsn = commit.lsn
+        if commit.epoch > state.epoch:
+            state.epoch = commit.epoch
+        if commit.horizon_ns > state.horizon_ns:
+            state.horizon_ns = commit.horizon_ns
         # A record with a lower LSN may still follow in this turn, and must find what hides it: not dropped yet.
         self._keep_lsn = commit.keep_lsn
 
@@ -188,11 +194,15 @@ class Generation:
         state = self.state
         freed = 0
         if self._keep_lsn is not None:
-            freed = len(self.images) - state.base_lsn
-            state.final_lsn = max(state.final_lsn, self.images.drop_through(transaction, state.commit_lsn))
-            self.log.trim(transaction, self._keep_lsn)
-            freed += state.base_lsn - len(self.images)
-        self.images.write(transaction)
+            images = self.images
+            freed = len(images) - state.base_lsn
+            if images.lsns:
+                state.final_lsn = max(state.final_lsn, images.drop_through(transaction, state.commit_lsn))
+            if self.log.is_long():
+                self.log.trim(transaction, self._keep_lsn)
+            freed += state.base_lsn - len(images)
+        if self.images.fresh:
+            self.images.write(transaction)
         transaction.put(STATE_KEY, pack_state(state))
         self._unchecked_records += max(1, state.last_lsn - self._before.last_lsn)
         transaction_id = transaction.id()
@@ -235,7 +245,8 @@ class Generation:
     def _apply(self, transaction: lmdb.Transaction[bytes], record: LogRecord, undoable: bool) -> None:
         key = record.key
         lsn = record.lsn
-        chain = self.images.chains.get(key)
+        chains = self.images.chains
+        chain = chains.get(key) if chains else None
         if chain is not None and chain[-1] >= lsn:
             if lsn not in chain:
                 self._apply_below(transaction, record, undoable, chain)
@@ -243,7 +254,8 @@ class Generation:
         visible = transaction.get(key, db=self.data)
         if visible is not None and _U64(visible, _LSN_OFFSET)[0] >= lsn:
             return
-        result = self._result(self.log.stored_form(transaction, record), visible)
+        is_large = len(record.value) > INLINE_VALUE_BYTES_MAX or record.flags & LARGE
+        result = self._result(self.log.stored_form(transaction, record) if is_large else record, visible)
         if undoable:
             self.images.note(transaction, lsn, key, visible)
         if result is not visible:
@@ -289,6 +301,9 @@ class Generation:
         is_target = _U64(image, 0)[0] == stored.target_epoch and _U64(image, _LSN_OFFSET)[0] == stored.target_lsn
         return None if is_target else image
 
+    def _last_page(self) -> int:
+        return int(self.environment.info()["last_pgno"])
+
     def _free_pages(self, last_page: int) -> tuple[int, int]:
         """Count free pages as of the last commit; see AllocatedSpace."""
         used = 2
@@ -305,6 +320,7 @@ class Generation:
         for record in records:
             if record.kind == _PUT:
                 is_removal = False
-            added += min(len(record.value), _REFERENCE_RECORD_BYTES_MAX) + 2 * len(record.key)
+            size = len(record.value)
+            added += (size if size < _REFERENCE_RECORD_BYTES_MAX else _REFERENCE_RECORD_BYTES_MAX) + 2 * len(record.key)
         pages = 0 if is_logged else (REMOVAL_PAGES if is_removal else PUT_PAGES) * len(records)
         self._space.expect(pages, added, is_removal)

@@ -23,7 +23,7 @@ from daycache_ray.words.records import HEADER_BYTES, LogRecord
 _LSN: Final = struct.Struct(">Q")
 _ENTRY: Final = struct.Struct("<QQB")
 _ENTRY_COST_BYTES: Final = _ENTRY.size + 64
-_INLINE_VALUE_BYTES_MAX: Final = INLINE_RECORD_BYTES_MAX - HEADER_BYTES
+INLINE_VALUE_BYTES_MAX: Final = INLINE_RECORD_BYTES_MAX - HEADER_BYTES
 _TRIM_RECORDS: Final = 256
 _TRIM_PART: Final = 8
 """Trimming waits until a chunk has gathered: one record a turn would dirty another page every time."""
@@ -46,8 +46,10 @@ class Log:
     def append(self, transaction: lmdb.Transaction[bytes], record: LogRecord) -> None:
         """Put a record at the end."""
         state = self._state
-        assert record.lsn == state.last_lsn + 1, f"LSN {record.lsn} does not follow {state.last_lsn}"
-        stored = self._stored_form(record)
+        lsn = record.lsn
+        assert lsn == state.last_lsn + 1, f"LSN {lsn} does not follow {state.last_lsn}"
+        is_large = len(record.value) > INLINE_VALUE_BYTES_MAX or record.flags & LARGE
+        stored = self._stored_form(record) if is_large else record
         cost = len(stored.value) + len(stored.key) + _ENTRY_COST_BYTES
         large = stored.flags & LARGE
         if large:
@@ -55,8 +57,8 @@ class Log:
             self._large.hold(transaction, self.counts, reference)
             cost += pages_bytes(reference.size_bytes)
         entry = _ENTRY.pack(cost, record.epoch, large) + _encode(stored)
-        transaction.put(_LSN.pack(record.lsn), entry, append=True, db=self.log)
-        state.last_lsn = record.lsn
+        transaction.put(_LSN.pack(lsn), entry, append=True, db=self.log)
+        state.last_lsn = lsn
         state.last_epoch = record.epoch
         state.log_bytes += cost
         if record.epoch > state.epoch:
@@ -64,7 +66,7 @@ class Log:
 
     def stored_form(self, transaction: lmdb.Transaction[bytes], record: LogRecord) -> LogRecord:
         """Return the record as the store keeps it: with the reference of its file where its value is large."""
-        if len(record.value) <= _INLINE_VALUE_BYTES_MAX:
+        if len(record.value) <= INLINE_VALUE_BYTES_MAX:
             return self._stored_form(record)
         there = self.read(transaction, record.lsn)
         if there is not None and there.epoch == record.epoch and there.flags & LARGE:
@@ -85,14 +87,19 @@ class Log:
                 yield self._inline_form(record)
                 found = cursor.next()
 
+    def is_long(self) -> bool:
+        """Whether `trim` has something to look at."""
+        state = self._state
+        return (
+            state.last_lsn - state.base_lsn >= LOG_RECORDS_KEPT + _TRIM_RECORDS
+            or state.log_bytes >= self._bytes_kept + self._bytes_kept // _TRIM_PART
+        )
+
     def trim(self, transaction: lmdb.Transaction[bytes], keep_lsn: int) -> None:
         """Forget the oldest committed records beyond what is kept, none above `keep_lsn`."""
         state = self._state
         end_lsn = min(state.commit_lsn, keep_lsn)
-        count = state.last_lsn - state.base_lsn
-        is_many = count >= LOG_RECORDS_KEPT + _TRIM_RECORDS
-        is_much = state.log_bytes >= self._bytes_kept + self._bytes_kept // _TRIM_PART
-        if end_lsn <= state.base_lsn or not (is_many or is_much):
+        if end_lsn <= state.base_lsn or not self.is_long():
             return
         with transaction.cursor(db=self.log) as cursor:
             found = cursor.first()
@@ -133,7 +140,7 @@ class Log:
 
     def _stored_form(self, record: LogRecord) -> LogRecord:
         value = record.value
-        if len(value) <= _INLINE_VALUE_BYTES_MAX:
+        if len(value) <= INLINE_VALUE_BYTES_MAX:
             # Nobody outside says which file is read: the flag is the store's own.
             if record.flags & LARGE:
                 record = msgspec.structs.replace(record, flags=record.flags & ~LARGE)

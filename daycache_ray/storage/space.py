@@ -39,25 +39,35 @@ TURN_PAGES: Final = 24
 class AllocatedSpace:
     """How much of a store's file is backed by memory."""
 
-    def __init__(self, path: str, limit_bytes: int, free_pages: Callable[[int], tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        path: str,
+        limit_bytes: int,
+        last_page: Callable[[], int],
+        free_pages: Callable[[int], tuple[int, int]],
+    ) -> None:
         """Watch over the file at `path`; allocate nothing yet.
 
-        `free_pages(last_page)` counts the pages below that are free, and says from which transaction on what was
-        freed is still pinned by a reader.
+        `last_page()` is the highest page of the last commit; it is asked for when the sum of what the turns since
+        could have added does not fit any more. `free_pages(last_page)` counts the pages below that are free, and
+        says from which transaction on what was freed is still pinned by a reader.
         """
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self.allocated_bytes = 0
         self._step_bytes = min(_STEP_BYTES_MAX, max(_STEP_BYTES_MIN, limit_bytes // 16))
+        self._last_page = last_page
         self._free_pages = free_pages
-        self._last_page = 0
-        self._reach_bytes = 0
+        self._base_pages = 0
+        self._touched_pages = 0
+        self._added_bytes = 0
+        self._is_exact = False
         self._reusable_pages: int | None = None
         self._turns: deque[tuple[int, int]] = deque(maxlen=_TURNS_REMEMBERED)
 
-    def begin_turn(self, last_page: int) -> None:
-        """Note the highest page in use when a turn begins."""
-        self._last_page = last_page
-        self._reach_bytes = (last_page + 1 + TURN_PAGES) * PAGE_BYTES
+    def begin_turn(self) -> None:
+        """A turn begins."""
+        self._touched_pages = TURN_PAGES
+        self._added_bytes = 0
         self._reusable_pages = None
 
     def expect(self, pages_touched: int, bytes_added: int, is_removal: bool) -> None:
@@ -66,10 +76,15 @@ class AllocatedSpace:
         Raises:
             OSError: ENOSPC; nothing was touched.
         """
-        # No more pages can be changed than there are; and leaves are half full after a split.
-        touched = min(pages_touched, self._last_page + 1 + TURN_PAGES)
-        self._reach_bytes += touched * PAGE_BYTES + 2 * bytes_added
-        needed = self._reach_bytes if is_removal else self._reach_bytes + _RESERVE_BYTES
+        self._touched_pages += pages_touched
+        self._added_bytes += 2 * bytes_added  # leaves are half full after a split
+        reserve = 0 if is_removal else _RESERVE_BYTES
+        if self._end_bytes() + reserve <= self.allocated_bytes:
+            return
+        if not self._is_exact:
+            self._base_pages = self._last_page() + 1
+            self._is_exact = True
+        needed = self._end_bytes() + reserve
         if needed > self.allocated_bytes:
             try:
                 self._allocate(needed)
@@ -79,8 +94,10 @@ class AllocatedSpace:
 
     def end_turn(self, transaction_id: int, pages_freed: int) -> None:
         """Note how many pages a committed turn can have freed, beside those that it changed."""
-        pages = (self._reach_bytes // PAGE_BYTES) - self._last_page
+        pages = self._turn_pages()
         self._turns.append((transaction_id, pages + pages_freed))
+        self._base_pages += pages
+        self._is_exact = False
 
     def pinned_pages_max(self, free_pages: int, pinned_since: int) -> int:
         """Return how many of the free pages a reader of transaction `pinned_since` can pin at most."""
@@ -93,6 +110,14 @@ class AllocatedSpace:
     def close(self) -> None:
         """Stop watching."""
         os.close(self._descriptor)
+
+    def _turn_pages(self) -> int:
+        # No more pages can be changed than there are.
+        touched = min(self._touched_pages, self._base_pages + 2 * TURN_PAGES)
+        return touched + -(-self._added_bytes // PAGE_BYTES)
+
+    def _end_bytes(self) -> int:
+        return (self._base_pages + self._turn_pages()) * PAGE_BYTES
 
     def _allocate(self, needed: int) -> None:
         for target in (needed + self._step_bytes, needed):
@@ -112,17 +137,17 @@ class AllocatedSpace:
         It takes free pages first, but not those that were freed since the oldest reader began; how many these are
         at most is known from the turns. A record of two pages may need new ones all the same: for it some must be left.
         """
-        spare_pages = self.allocated_bytes // PAGE_BYTES - self._last_page - 1
+        spare_pages = self.allocated_bytes // PAGE_BYTES - self._base_pages
         if spare_pages < _SPARE_PAGES_MIN:
             return False
         if self._reusable_pages is None:
-            free, pinned_since = self._free_pages(self._last_page)
+            free, pinned_since = self._free_pages(self._base_pages - 1)
             oldest = self._turns[0][0] if self._turns else pinned_since + 1
             # LMDB's own list of free pages is among the free ones here: 8 bytes each.
             free -= TURN_PAGES + free // 256
             recent = sum(pages for transaction_id, pages in self._turns if transaction_id >= pinned_since)
             self._reusable_pages = free - recent if oldest <= pinned_since else 0
-        return (self._reach_bytes // PAGE_BYTES) - self._last_page <= self._reusable_pages
+        return self._turn_pages() <= self._reusable_pages
 
 
 def is_full(error: BaseException) -> bool:

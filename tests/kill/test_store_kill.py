@@ -175,7 +175,7 @@ def check_books(store: Store, last_lsn: int) -> None:
         listed = {int.from_bytes(number, "big"): key for number, key in transaction.cursor(db=entries.order)}
         assert listed == orders
         assert sum(1 for _ in transaction.cursor(db=entries.expiry)) == expiring
-        for lsn in images._lsns:
+        for lsn in images.lsns:
             image = images.image(transaction, lsn)
             if image is not None and is_large(image):
                 references[reference_of(image).name] += 1

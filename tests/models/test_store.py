@@ -242,12 +242,12 @@ class StoreMachine(RuleBasedStateMachine):
                 assert logged is not None
                 if logged.flags & 4:
                     references[reference_in(logged).name] += 1
-            for lsn in images._lsns:
+            for lsn in images.lsns:
                 assert lsn > self.commit_lsn
                 image = images.image(transaction, lsn)
                 if image is not None and is_large(image):
                     references[reference_of(image).name] += 1
-            assert set(images._lsns) == {lsn for lsn in self.applied if lsn > self.commit_lsn}
+            assert set(images.lsns) == {lsn for lsn in self.applied if lsn > self.commit_lsn}
             counted = {
                 name.decode(): int.from_bytes(count, "little") for name, count in transaction.cursor(db=entries.counts)
             }

@@ -175,6 +175,12 @@ class ShardReplica:
         """Until this boot time the replica may answer alone; 0: not at all."""
         return self.state.lease_until_ns
 
+    @property
+    def is_unhurried(self) -> bool:
+        """Whether this is a primary whose acknowledgements nobody waits for: they may come a moment later."""
+        primary = self.primary
+        return primary is not None and not primary.waiting.heap and primary.reconciled and not primary.in_sync.pending
+
     def statistics(self) -> ReplicaFigures:
         """Return the figures of this replica since it started."""
         in_sync = len(self.configuration.in_sync) if self.configuration is not None else 0

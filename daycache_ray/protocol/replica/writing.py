@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from daycache_ray.protocol.deduplication import Window
-from daycache_ray.protocol.evaluation import NEEDS_PAYLOAD, Change, Visible, evaluate
+from daycache_ray.protocol.evaluation import NEEDS_PAYLOAD, Change, Visible, evaluate, put
 from daycache_ray.protocol.replica.primary import NOT_PRIMARY, Primary
 from daycache_ray.protocol.replica.state import ReplicaState
 from daycache_ray.words.effects import Answer, AnswerFill, Effect, Refuse
 from daycache_ray.words.errors import CacheError
 from daycache_ray.words.messages import ConnectionClosed, Evict, Expired, FillAsked, FillFailed, FillStored, Submit
-from daycache_ray.words.operations import Level, Operation, OperationKind, OperationResult, Outcome
+from daycache_ray.words.operations import Level, OperationKind, OperationResult, Outcome
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, LogRecord, RecordKind
 from daycache_ray.words.types import Instant
 
@@ -92,20 +92,29 @@ class Writing:
         results: list[OperationResult] = []
         records: list[LogRecord] = []
         needed_lsn = 0
+        wall_ns = max(now.wall_ns, state.logged_horizon_ns)
+        # By the next operation of the same message, or by those that come before it is applied.
+        is_seen_later = strong or len(m.operations) > 1
         for operation in m.operations:
-            known = self._known(window, sequence) if window is not None else None
+            known = self._known(window, sequence) if window is not None and window.results else None
             if known is not None:
                 needed_lsn = max(needed_lsn, known[0])
                 result = known[1]
             else:
-                change = self._evaluate(operation, now)
+                if operation.kind == SET:
+                    change: Change | OperationResult = put(operation, wall_ns)
+                else:
+                    needs_payload = operation.kind in NEEDS_PAYLOAD
+                    newest = self._newest(operation.key, needs_payload=needs_payload)
+                    change = evaluate(operation, newest, wall_ns)
                 record: LogRecord | None = None
                 if type(change) is Change:
                     record = LogRecord(
                         lsn + 1, term, change.kind, operation.key, change.value, change.codec, change.flags,
                         change.expires_at_ns, change.cost_us, 0, 0, m.client, sequence, strong,
                     )  # fmt: skip
-                    state.unapplied[operation.key] = record
+                    if is_seen_later:
+                        state.unapplied[operation.key] = record
                     result = OperationResult(DONE, term, lsn + 1, change.number)
                 else:
                     assert isinstance(change, OperationResult)
@@ -131,10 +140,11 @@ class Writing:
         """Append, make visible what may be, void the fill leases of what was written."""
         state, primary = self.state, self.primary
         state.append_own(records, out)
-        if not strong:
+        unapplied = state.unapplied
+        if not strong and unapplied:
             # Applied now: what waits in the log for the same key is older, and R19 will skip it.
             for record in records:
-                state.unapplied.pop(record.key, None)
+                unapplied.pop(record.key, None)
         if not primary.in_sync.required:
             primary.advance(now, out)
         elif not strong:
@@ -160,13 +170,6 @@ class Writing:
         return self.state.leased(now) or ("R25" in self.without and self.primary.reconciled)
 
     # ------------------------------------------------------------------ evaluation
-
-    def _evaluate(self, operation: Operation, now: Instant) -> Change | OperationResult:
-        wall_ns = max(now.wall_ns, self.state.logged_horizon_ns)
-        if operation.kind == SET:
-            return evaluate(operation, None, wall_ns)
-        needs_payload = operation.kind in NEEDS_PAYLOAD
-        return evaluate(operation, self._newest(operation.key, needs_payload=needs_payload), wall_ns)
 
     def _newest(self, key: bytes, *, needs_payload: bool = False) -> Visible | None:
         """Return the newest entry of a key in log order: what waits in the log counts (R20)."""
