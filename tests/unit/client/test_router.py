@@ -129,7 +129,6 @@ def test_a_write_that_may_have_happened_stays_one_whatever_comes_later() -> None
 
 
 def test_an_attempt_leaves_time_for_another_and_gives_large_messages_more() -> None:
-    machine = retry()
     assert attempt_s(5.0) == ATTEMPT_S
     assert attempt_s(0.1) == pytest.approx(0.1)
     assert attempt_s(5.0, size_bytes=100_000_000) == pytest.approx(ATTEMPT_S + 2.0)
