@@ -161,7 +161,7 @@ class Region:
         Without `ttl_s` an entry keeps its time to live.
 
         Raises:
-            NotANumberError: the entry holds something else.
+            NotANumberError: the entry holds something else, or the sum is beyond 64 bits.
         """
         return self._run(self._writes.increment(key, by, ttl_s, level, deadline_s))
 

@@ -86,7 +86,7 @@ class NoLoaderError(UsageError, LookupError):
 
 
 class NotANumberError(UsageError, TypeError):
-    """`increment` of an entry that holds something else."""
+    """`increment` of an entry that holds something else, or beyond 64 bits."""
 
 
 class VersionConflictError(UsageError):

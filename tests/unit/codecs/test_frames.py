@@ -68,14 +68,20 @@ def test_series_of_pandas() -> None:
         pd.testing.assert_series_equal(back, series, check_freq=True)
 
 
+# Earlier pandas has no type of its own for texts: an object column of them comes back as it is.
+TEXT_HAS_A_TYPE = pytest.mark.skipif(pd.__version__ < "3", reason="pandas 3 gives texts a type")
+
+
 @pytest.mark.parametrize(
     ("frame", "remedy"),
     [
-        (pd.DataFrame({"a": pd.Series(["x", "y"], dtype=object)}), "astype"),
+        pytest.param(pd.DataFrame({"a": pd.Series(["x", "y"], dtype=object)}), "astype", marks=TEXT_HAS_A_TYPE),
         (pd.DataFrame({"a": pd.Series([1, None], dtype=object)}), "astype"),
         (pd.DataFrame({"a": pd.Series([Decimal(1), np.nan], dtype=object)}), "astype"),
         (pd.DataFrame({"a": [[1, 2], [3]]}), "astype"),
-        (pd.DataFrame({"a": [1]}, index=pd.Index(["x"], dtype=object)), "index"),
+        pytest.param(
+            pd.DataFrame({"a": [1]}, index=pd.Index(["x"], dtype=object)), "index", marks=TEXT_HAS_A_TYPE
+        ),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Duplicate"),
         (pd.DataFrame([[1, 2]], columns=[1, "a"]), "mixed"),
         (pd.DataFrame({"a": np.array([1], np.complex128)}), "Arrow"),
