@@ -12,10 +12,11 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 from daycache_ray.actors.clocks import read_clocks
+from daycache_ray.storage.fence_page import Fence
 from daycache_ray.storage.store import Store
 from daycache_ray.wire.failures import error_of, failure_of
 from daycache_ray.words.effects import Answer as AnswerEffect
-from daycache_ray.words.effects import AnswerFill, Effect, Refuse, Serve
+from daycache_ray.words.effects import AnswerFill, Effect, PublishFence, Refuse, Serve
 from daycache_ray.words.errors import (
     CacheError,
     CorruptRecordError,
@@ -47,7 +48,7 @@ from daycache_ray.words.operations import (
     Written,
 )
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag
-from daycache_ray.words.types import ShardId
+from daycache_ray.words.types import Instant, Role, ShardId
 
 FULL_RATIO: Final = 0.95
 """Above this part of its budget a store evicts before it takes more."""
@@ -93,6 +94,7 @@ class RequestDesk:
         self._waiting: dict[int, tuple[Caller, int, Any]] = {}
         self._limit_bytes = int(store.limit_bytes * FULL_RATIO)
         self._unchecked_bytes = UNCHECKED_BYTES_MAX
+        self.clocks: Callable[[], Instant] = read_clocks
         self.writes_count = 0
         self.reads_count = 0
         self.loads_count = 0
@@ -153,7 +155,14 @@ class RequestDesk:
             broken = CorruptRecordError(f"a stored value cannot be read: {error}; set it anew, or delete it")
             return caller, failure_of(request_id, broken)
         fence = self._store.fence.read()
-        return caller, Found(request_id, records, fence.epoch, fence.applied_lsn)
+        return caller, Found(request_id, records, fence.epoch, fence.applied_lsn, self._age_ns(fence))
+
+    def _age_ns(self, fence: Fence | PublishFence) -> int:
+        """Return how long ago everything was acknowledged that is missing here; 0: nothing is, -1: not known."""
+        now_ns = self.clocks().boot_ns
+        if fence.role == Role.PRIMARY:
+            return max(0, now_ns - fence.lease_until_ns) if fence.lease_until_ns else -1
+        return max(0, now_ns - fence.fresh_ns) if fence.fresh_ns else -1
 
     def reply(self, effect: Effect) -> None:
         """Answer the caller that an effect is about."""
@@ -199,7 +208,7 @@ class RequestDesk:
         )
 
     def _fill_ask(self, caller: Caller, request: FillAsk, connection: int) -> None:
-        deadline_ns = read_clocks().boot_ns + max(1, request.deadline_ms) * 1_000_000
+        deadline_ns = self.clocks().boot_ns + max(1, request.deadline_ms) * 1_000_000
         token = self._token(caller, request.id, None)
         self._post(FillAsked(token, connection, request.key, deadline_ns, request.wait, request.refresh))
 

@@ -135,6 +135,18 @@ def deadline_of(deadline_s: Any, default_s: float = DEADLINE_S) -> float:
     return seconds
 
 
+def staleness_of(max_staleness_s: Any) -> float:
+    """Return how many seconds old an answer may be.
+
+    Raises:
+        InvalidArgumentError: it is no number of 0 or more.
+    """
+    seconds = _number(max_staleness_s, "max_staleness_s", InvalidArgumentError)
+    if seconds < 0:
+        raise InvalidArgumentError(f"max_staleness_s is {seconds:g}; write 0, for the newest, or more")
+    return seconds
+
+
 def check_value_size(payload: bytes) -> None:
     """Raise ValueTooLargeError where an encoded value exceeds the limit of one message."""
     if len(payload) > VALUE_BYTES_MAX:

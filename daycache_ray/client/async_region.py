@@ -8,6 +8,7 @@ from typing import Any
 
 from daycache_ray.client.arguments import REGION_TTL, RegionTtl
 from daycache_ray.client.async_channels import AsyncChannels
+from daycache_ray.client.bounded_reads import limit_of
 from daycache_ray.client.cached import AsyncCachedDecorator
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
@@ -47,22 +48,52 @@ class AsyncRegion:
         return self._core.config
 
     async def get(
-        self, key: Key, default: Any = None, *, level: Level | None = None, deadline_s: float | None = None
+        self,
+        key: Key,
+        default: Any = None,
+        *,
+        level: Level | None = None,
+        max_staleness_s: float | None = None,
+        on_stale: str = "raise",
+        deadline_s: float | None = None,
     ) -> Any:
         """See Region.get."""
+        if max_staleness_s is not None:
+            limit = limit_of(max_staleness_s, on_stale)
+            return await self._run(self._core.bounded.value(key, default, level, limit, deadline_s))
         value = self.near_value(key, default, level)
         if value is not FAR:
             return value
         return await self._run(self._reads.value(key, default, level, deadline_s))
 
-    async def get_entry(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> Entry | None:
+    async def get_entry(
+        self,
+        key: Key,
+        *,
+        level: Level | None = None,
+        max_staleness_s: float | None = None,
+        on_stale: str = "raise",
+        deadline_s: float | None = None,
+    ) -> Entry | None:
         """See Region.get_entry."""
+        if max_staleness_s is not None:
+            limit = limit_of(max_staleness_s, on_stale)
+            return await self._run(self._core.bounded.entry(key, level, limit, deadline_s))
         return await self._run(self._reads.entry(key, level, deadline_s))
 
     async def get_many(
-        self, keys: Iterable[Key], *, level: Level | None = None, deadline_s: float | None = None
+        self,
+        keys: Iterable[Key],
+        *,
+        level: Level | None = None,
+        max_staleness_s: float | None = None,
+        on_stale: str = "raise",
+        deadline_s: float | None = None,
     ) -> dict[Key, Any]:
         """See Region.get_many; shards are asked at the same time."""
+        if max_staleness_s is not None:
+            limit = limit_of(max_staleness_s, on_stale)
+            return await self._run_all(self._core.bounded.many(keys, level, limit, deadline_s))
         found, exchanges = self._reads.many(keys, level, deadline_s)
         if exchanges:
             found.update(await self._run_all(exchanges))

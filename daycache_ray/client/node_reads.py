@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import lmdb
 
 from daycache_ray.client.router import Router, SessionToken
-from daycache_ray.storage.fence_page import WORD_SEQUENCE, namespace_inode
+from daycache_ray.storage.fence_page import WORD_FRESH, WORD_SEQUENCE, WORD_TIME_NAMESPACE, namespace_inode
 from daycache_ray.storage.reader import StoreReader
 from daycache_ray.words.errors import CacheError, CorruptRecordError
 from daycache_ray.words.operations import Level
@@ -36,6 +36,8 @@ _BOOTTIME: Final = time.CLOCK_BOOTTIME
 _wall_ns = time.time_ns
 _STRONG: Final = int(Level.STRONG)
 _SEQUENCE: Final = int(WORD_SEQUENCE)
+_FRESH: Final = int(WORD_FRESH)
+_TIME_NAMESPACE: Final = int(WORD_TIME_NAMESPACE)
 _PRIMARY: Final = int(Role.PRIMARY)
 _SECONDARY: Final = int(Role.SECONDARY)
 
@@ -174,11 +176,31 @@ class NodeShard:
         reader = self._reader
         return None if reader is None else reader.payload(record)
 
-    def served_by(self) -> tuple[str, bool]:
-        """Return the name of the copy that is read here, and whether it holds a lease at the moment."""
-        near = self.near
-        is_leased = near is not None and near.lease_until_ns > _boot_ns(_BOOTTIME)
-        return "memory" if self._is_primary else "memory-secondary", is_leased
+    def read_bounded(self, stored: bytes, bucket: int, level: int) -> tuple[bytes | Far | None, float | None]:
+        """Return what `read` returns, and how many seconds old at most the state is that it was read from.
+
+        A primary's store is as new as its lease: until that ended, nobody else acknowledged anything. A
+        secondary's page says up to when its primary has told it everything. None: no bound is known.
+        """
+        for _ in range(_READ_ATTEMPTS):
+            near = self.near
+            if near is None:
+                return FAR, None
+            # Taken before the record is read, so what was visible then is in it.
+            until_ns = near.lease_until_ns
+            if near.role == _SECONDARY and near.words[_TIME_NAMESPACE] == namespace_inode("time"):
+                until_ns = near.words[_FRESH]
+            is_of_now = near.words[_SEQUENCE] == near.sequence
+            record = self.read(stored, bucket, level)
+            if record is FAR:
+                return FAR, None
+            if is_of_now and self.near is near:
+                return record, max(0, _boot_ns(_BOOTTIME) - until_ns) / 1e9 if until_ns else None
+        return FAR, None
+
+    def served_by(self) -> str:
+        """Return the name of the copy that is read here."""
+        return "memory" if self._is_primary else "memory-secondary"
 
     def look(self, router: Router) -> bool:
         """Open the shard's store on this node, the primary's before others; return whether there is one.

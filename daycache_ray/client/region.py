@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from daycache_ray.client.arguments import REGION_TTL, RegionTtl
+from daycache_ray.client.bounded_reads import limit_of
 from daycache_ray.client.cached import CachedDecorator
 from daycache_ray.client.channels import Channels
 from daycache_ray.client.node_reads import FAR
@@ -56,24 +57,62 @@ class Region:
         """What the region was configured with."""
         return self._core.config
 
-    def get(self, key: Key, default: Any = None, *, level: Level | None = None, deadline_s: float | None = None) -> Any:
+    def get(
+        self,
+        key: Key,
+        default: Any = None,
+        *,
+        level: Level | None = None,
+        max_staleness_s: float | None = None,
+        on_stale: str = "raise",
+        deadline_s: float | None = None,
+    ) -> Any:
         """Return the value of `key`, or `default` where there is none.
 
         Arrays and tables of more than 4 KB lie on shared memory and are read-only.
+
+        Args:
+            max_staleness_s: how old the answer may be, from 0: everything acknowledged so long before this
+                call is in it. None: as old as the level allows.
+            on_stale: where the nearest copy is older, or cannot say: "raise" StaleError, "refresh" from the
+                primary, or "serve" it all the same.
         """
+        if max_staleness_s is not None:
+            limit = limit_of(max_staleness_s, on_stale)
+            return self._run(self._core.bounded.value(key, default, level, limit, deadline_s))
         value = self.near_value(key, default, level)
         if value is not FAR:
             return value
         return self._run(self._reads.value(key, default, level, deadline_s))
 
-    def get_entry(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> Entry | None:
-        """Return the value with its version, expiry and origin, or None."""
+    def get_entry(
+        self,
+        key: Key,
+        *,
+        level: Level | None = None,
+        max_staleness_s: float | None = None,
+        on_stale: str = "raise",
+        deadline_s: float | None = None,
+    ) -> Entry | None:
+        """Return the value with its version, expiry, origin and greatest age, or None; see `get`."""
+        if max_staleness_s is not None:
+            limit = limit_of(max_staleness_s, on_stale)
+            return self._run(self._core.bounded.entry(key, level, limit, deadline_s))
         return self._run(self._reads.entry(key, level, deadline_s))
 
     def get_many(
-        self, keys: Iterable[Key], *, level: Level | None = None, deadline_s: float | None = None
+        self,
+        keys: Iterable[Key],
+        *,
+        level: Level | None = None,
+        max_staleness_s: float | None = None,
+        on_stale: str = "raise",
+        deadline_s: float | None = None,
     ) -> dict[Key, Any]:
-        """Return the values that there are; shards that memory cannot answer for are asked once each."""
+        """Return the values that there are; shards that memory cannot answer for are asked once each; see `get`."""
+        if max_staleness_s is not None:
+            limit = limit_of(max_staleness_s, on_stale)
+            return self._run_all(self._core.bounded.many(keys, level, limit, deadline_s))
         found, exchanges = self._reads.many(keys, level, deadline_s)
         if exchanges:
             found.update(self._run_all(exchanges))

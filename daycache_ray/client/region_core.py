@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from daycache_ray.client.arguments import REGION_TTL, deadline_of, key_text, level_number, ttl_ns_of
+from daycache_ray.client.bounded_reads import BoundedReads
 from daycache_ray.client.exchanges import Exchange, ask
 from daycache_ray.client.loading import RegionLoads
 from daycache_ray.client.region_reads import RegionReads
@@ -44,6 +45,7 @@ class RegionCore:
         self.config = config
         self.weak = weak
         self.reads = RegionReads(session, config, weak)
+        self.bounded = BoundedReads(self.reads)
         self.writes = RegionWrites(self.reads, weak)
         self.loads = RegionLoads(self.reads, self.writes)
 

@@ -21,7 +21,7 @@ from daycache_ray.structures.slots import shard_of_slot
 from daycache_ray.structures.store_keys import service_prefix, slot_of_store_key, store_key
 from daycache_ray.words.config import RegionConfig
 from daycache_ray.words.limits import BATCH_OPERATIONS_MAX
-from daycache_ray.words.operations import Found, Level, Read
+from daycache_ray.words.operations import Found, Level, Operation, Read
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Codec, Flag
 from daycache_ray.words.types import CacheConsistencyLevel, Entry, ShardId
 
@@ -152,21 +152,32 @@ class RegionReads:
 
         `counts`: whether this is an access of its own, for statistics and prediction.
         """
+        seen, _ = yield from self.observed(key, level, deadline_at_s, counts=counts)
+        return seen
+
+    def observed(
+        self, key: Any, level: Any, deadline_at_s: float, *, counts: bool = True
+    ) -> Exchange[tuple[Seen | None, float | None]]:
+        """Return what `seen` returns, and how many seconds old at most the state is that it comes from."""
         place = self.place(key)
         number = self.default_level if level is None else level_number(level)
-        own = self._weak.operation(place.part.shard.number, place.stored) if number == Level.WEAK else None
+        own = self.own_write(place) if number == Level.WEAK else None
         if own is not None:
-            return seen_of_own(own)
+            return seen_of_own(own), None
         if self.session.look_near(place.part):
-            near = self._near_seen(place, number)
+            near, bound_s = self.near_seen(place, number)
             if not isinstance(near, Far):
                 if counts:
-                    self._count(place, near, from_memory=True)
-                return near
-        found = yield from self.far(place.part, [place], number, deadline_at_s)
+                    self.count(place, near, from_memory=True)
+                return near, bound_s
+        found, bound_s = yield from self.far_bounded(place.part, [place], number, deadline_at_s)
         if counts:
-            self._count(place, found[0], from_memory=False)
-        return found[0]
+            self.count(place, found[0], from_memory=False)
+        return found[0], bound_s
+
+    def own_write(self, place: Place) -> Operation | None:
+        """Return one's own WEAK write of a key that has not landed."""
+        return self._weak.operation(place.part.shard.number, place.stored)
 
     def level(self, level: Any) -> Level:
         """Return a call's level as it travels; raises UnknownLevelError."""
@@ -178,8 +189,22 @@ class RegionReads:
         """Ask a shard's replicas for records, in the order of `places`; also for those expired not longer ago than
         `stale_ns`.
         """
+        found, _ = yield from self.far_bounded(part, places, level, deadline_at_s, stale_ns=stale_ns)
+        return found
+
+    def far_bounded(
+        self,
+        part: ShardSession,
+        places: list[Place],
+        level: Level,
+        deadline_at_s: float,
+        *,
+        stale_ns: int = 0,
+        any_copy: bool = True,
+    ) -> Exchange[tuple[list[Seen | None], float | None]]:
+        """Return what `far` returns, and the age of the oldest state that was read; `any_copy` False: the primary's."""
         token = part.token
-        bound_s = 0.0 if level == Level.STRONG else None
+        worst_s: float | None = 0.0
         found: list[Seen | None] = []
         for start in range(0, len(places), BATCH_OPERATIONS_MAX):
             keys = [place.stored for place in places[start : start + BATCH_OPERATIONS_MAX]]
@@ -190,8 +215,10 @@ class RegionReads:
 
             answer: Found
             answer, member = yield from converse(
-                self.session, part.shard, build, deadline_at_s, any_copy=level != Level.STRONG
+                self.session, part.shard, build, deadline_at_s, any_copy=any_copy and level != Level.STRONG
             )
+            bound_s = 0.0 if level == Level.STRONG else answer.age_ns / 1e9 if answer.age_ns >= 0 else None
+            worst_s = None if bound_s is None or worst_s is None else max(bound_s, worst_s)
             is_primary = member.seat == self.session.router.shard(part.shard).primary_seat
             served_by = "primary" if is_primary else "secondary"
             newest_lsn = 0
@@ -203,7 +230,7 @@ class RegionReads:
                 newest_lsn = max(newest_lsn, answer.applied_lsn if seen is None else seen.version.lsn)
                 found.append(seen)
             token.observe(answer.applied_epoch, newest_lsn)
-        return found
+        return found, worst_s
 
     def many(
         self, keys: Iterable[Any], level: Any, deadline_s: Any
@@ -230,6 +257,10 @@ class RegionReads:
         seen = yield from self.seen(key, level, self.session.now_s() + deadline_of(deadline_s))
         if seen is None or seen.is_negative:
             return None
+        return self.entry_of(seen, level)
+
+    def entry_of(self, seen: Seen, level: Any) -> Entry:
+        """Return what was read as its caller gets it."""
         number = self.default_level if level is None else level_number(level)
         expires_at_s = seen.expires_at_ns / 1e9 if seen.expires_at_ns else None
         told = CacheConsistencyLevel(number.name.lower())
@@ -271,31 +302,32 @@ class RegionReads:
         if missing:
             answers = yield from self.far(part, [place for _, place in missing], level, deadline_at_s)
             for (key, place), seen in zip(missing, answers, strict=True):
-                self._count(place, seen, from_memory=False)
+                self.count(place, seen, from_memory=False)
                 if seen is not None and not seen.is_negative:
                     found[key] = self.decode(seen)
         return found
 
-    def _near_seen(self, place: Place, level: Level) -> Seen | Far | None:
-        part = place.part
-        record = part.near.read(place.stored, place.bucket, level)
+    def near_seen(self, place: Place, level: Level) -> tuple[Seen | Far | None, float | None]:
+        """Return what shared memory shows of a key, and how many seconds old at most that is."""
+        near = place.part.near
+        record, bound_s = near.read_bounded(place.stored, place.bucket, level)
         if record is None or isinstance(record, Far):
-            return record
-        payload = part.near.payload(record)
+            return record, bound_s
+        payload = near.payload(record)
         if payload is None:
-            return FAR
-        served_by, is_leased = part.near.served_by()
-        return seen_of(record, place.key, served_by, 0.0 if is_leased else None, payload)
+            return FAR, None
+        return seen_of(record, place.key, near.served_by(), bound_s, payload), bound_s
 
     def _unusual_value(self, place: Place, record: bytes, default: Any) -> Any:
         payload = place.part.near.payload(record)
         if payload is None:
             return FAR
         seen = seen_of(record, place.key, "memory", None, payload)
-        self._count(place, seen, from_memory=True)
+        self.count(place, seen, from_memory=True)
         return default if seen is None or seen.is_negative else self.decode(seen)
 
-    def _count(self, place: Place, seen: Seen | None, *, from_memory: bool) -> None:
+    def count(self, place: Place, seen: Seen | None, *, from_memory: bool) -> None:
+        """Note an access."""
         if not from_memory:
             self.socket_reads_count += 1
         if seen is None or seen.is_negative:

@@ -21,12 +21,13 @@ class Follower:
     `granted_ns`: the latest own send time that it acknowledged. `heard_ns`: when it was last heard.
     `resume_lsn`: where to go on when a batch was lost; beyond `match_lsn` while that is not known yet.
     `told_lsn`: the commit it was told. `in_flight`: ends of the batches that wait for an
-    acknowledgement. `copy`: the copy of the store that it receives, if it does.
+    acknowledgement. `echo_ns`: what its own clock showed when it was last heard. `copy`: the copy of the
+    store that it receives, if it does.
     """
 
     __slots__ = (
-        "copy", "granted_ns", "heard_ns", "in_flight", "match_lsn", "member", "next_lsn", "resume_lsn", "sent_ns",
-        "told_lsn",
+        "copy", "echo_ns", "granted_ns", "heard_ns", "in_flight", "match_lsn", "member", "next_lsn", "resume_lsn",
+        "sent_ns", "told_lsn",
     )  # fmt: skip
 
     def __init__(self, member: Member, next_lsn: int, now_ns: int) -> None:
@@ -38,6 +39,7 @@ class Follower:
         self.heard_ns = now_ns
         self.sent_ns = NEVER_NS
         self.told_lsn = 0
+        self.echo_ns = 0
         self.in_flight: list[int] = []
         self.copy: object | None = None
 

@@ -64,10 +64,19 @@ class Checks:
                 raise Violation(f"{node}: epoch or horizon went back, {old} then {new}")
             if new.epoch == old.epoch and new.commit_lsn < old.commit_lsn and new.role != Role.JOINING:
                 raise Violation(f"{node}: the commit went back, {old} then {new}")
+        if new.role == Role.SECONDARY and new.fresh_ns:
+            self._as_fresh_as_said(node, new)
         if new.role == Role.PRIMARY:
             self._one_lease(node, new)
             if new.commit_lsn > self.truth.commit_lsn:
                 self._copies(new)
+
+    def _as_fresh_as_said(self, node: SimulatedNode, new: PublishFence) -> None:
+        """What the primary of this term answered before the moment that a secondary names is visible there."""
+        said_ns = node.clock.true_ns(new.fresh_ns)
+        for ack in self.eventual_acks[-32:]:
+            if ack.epoch == new.epoch and ack.answered_ns < said_ns and ack.lsn > new.applied_lsn:
+                raise Violation(f"{node} shows {new.applied_lsn} as of {said_ns}, but {ack} was before that")
 
     def _one_lease(self, node: SimulatedNode, new: PublishFence) -> None:
         if new.lease_until_ns <= node.clock.boot_ns():

@@ -35,6 +35,7 @@ WORD_APPLIED_LSN: Final = 8
 WORD_HORIZON: Final = 9
 WORD_TIME_NAMESPACE: Final = 10
 WORD_PID_NAMESPACE: Final = 11
+WORD_FRESH: Final = 12
 
 _READ_ATTEMPTS: Final = 64
 
@@ -52,6 +53,7 @@ class Fence(NamedTuple):
     horizon_ns: int
     time_namespace: int
     pid_namespace: int
+    fresh_ns: int = 0
 
 
 def namespace_inode(kind: str) -> int:
@@ -99,6 +101,7 @@ class FenceWriter:
         words[WORD_COMMIT_LSN] = fence.commit_lsn
         words[WORD_APPLIED_LSN] = fence.applied_lsn
         words[WORD_HORIZON] = fence.horizon_ns
+        words[WORD_FRESH] = fence.fresh_ns
         words[WORD_SEQUENCE] = sequence + 1
 
     def set_generation(self, generation: int) -> None:
@@ -172,4 +175,4 @@ class FencePage:
 
 
 def _fence(words: memoryview[int]) -> Fence:
-    return Fence(*words[WORD_EPOCH : WORD_PID_NAMESPACE + 1])
+    return Fence(*words[WORD_EPOCH : WORD_FRESH + 1])

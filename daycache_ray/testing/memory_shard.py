@@ -24,7 +24,6 @@ from daycache_ray.words.messages import (
     Configure,
     ConnectionClosed,
     Expired,
-    FillAsked,
     MemberDied,
     NextExpiry,
     PeerFenced,
@@ -32,7 +31,7 @@ from daycache_ray.words.messages import (
     Registered,
     SendConfigure,
 )
-from daycache_ray.words.operations import FillAsk, Request
+from daycache_ray.words.operations import Request
 from daycache_ray.words.types import CacheConsistencyLevel, Instant, Member, Role, ShardId
 
 FAR_NODE: Final = "memory"
@@ -45,24 +44,7 @@ EXPIRY_COUNT_MAX: Final = 1_000_000
 
 
 class MemoryRequestDesk(RequestDesk):
-    """The requests of one replica; deadlines are on the virtual clock, and the node's memory is no concern."""
-
-    def __init__(self, *arguments: Any, now: Callable[[], Instant], **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._now = now
-
-    def _fill_ask(self, caller: Caller, request: FillAsk, connection: int) -> None:
-        deadline_ns = self._now().boot_ns + max(1, request.deadline_ms) * 1_000_000
-        self._post(
-            FillAsked(
-                self._token(caller, request.id, None),
-                connection,
-                request.key,
-                deadline_ns,
-                request.wait,
-                request.refresh,
-            )
-        )
+    """The requests of one replica; the node's memory is no concern of theirs."""
 
     def _check_node(self, needed: int) -> None:
         self._unchecked_bytes = 0
@@ -237,8 +219,8 @@ class MemoryShard:
             lambda message: self._queue.append((number, message)),
             lambda: self._statistics(seat),
             evicts=self.region.level is not CacheConsistencyLevel.STRONG,
-            now=self.now,
         )
+        seat.desk.clocks = self.now
         self._queue.append((number, NextExpiry(store.next_expiry_ns())))
         if answer.configuration is not None:
             self._queue.append((number, Configure(self.shard, answer.configuration, answer.member)))

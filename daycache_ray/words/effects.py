@@ -69,7 +69,11 @@ class FinishCopy(msgspec.Struct, frozen=True):
 
 
 class PublishFence(msgspec.Struct, frozen=True):
-    """Write the fence page; readers in other processes trust it at once. `lease_until_ns` 0: none."""
+    """Write the fence page; readers in other processes trust it at once. `lease_until_ns` 0: none.
+
+    `fresh_ns`, of a secondary: everything acknowledged up to this moment of its own boot clock is visible
+    here, unless a failover lost it; 0: that is not known.
+    """
 
     epoch: int
     role: int
@@ -78,6 +82,7 @@ class PublishFence(msgspec.Struct, frozen=True):
     commit_lsn: int
     applied_lsn: int
     horizon_ns: int
+    fresh_ns: int = 0
 
 
 class Send(msgspec.Struct, frozen=True):

@@ -48,7 +48,8 @@ class Prepare(msgspec.Struct, frozen=True, array_like=True, tag="prepare"):
     """Records from the primary, and its beacon; without records it is only the beacon.
 
     `records` follow the record (`previous_lsn`, `previous_epoch`). `sent_at_ns` is the primary's own
-    CLOCK_BOOTTIME: the acknowledgement repeats it, and the lease counts from it (R3).
+    CLOCK_BOOTTIME: the acknowledgement repeats it, and the lease counts from it (R3). `echo_ns`: the newest
+    `heard_at_ns` of the receiver, from a sender under its lease: what was answered until then is in `last_lsn`.
     """
 
     sender: Member
@@ -60,13 +61,14 @@ class Prepare(msgspec.Struct, frozen=True, array_like=True, tag="prepare"):
     commit_lsn: int
     last_lsn: int
     sent_at_ns: int
+    echo_ns: int = 0
 
 
 class PrepareAck(msgspec.Struct, frozen=True, array_like=True, tag="prepare-ack"):
     """`matched`: the sender's log holds the primary's up to `lsn`. Otherwise: go on after `lsn`.
 
     `sent_at_ns` grants the primary lease for the beacon of that time; 0 grants nothing. `needs_copy`:
-    the sender's log cannot be mended, it wants a copy of the store.
+    the sender's log cannot be mended, it wants a copy of the store. `heard_at_ns` is the sender's clock.
     """
 
     sender: Member
@@ -75,6 +77,7 @@ class PrepareAck(msgspec.Struct, frozen=True, array_like=True, tag="prepare-ack"
     lsn: int
     sent_at_ns: int
     needs_copy: bool = False
+    heard_at_ns: int = 0
 
 
 class CopyPart(msgspec.Struct, frozen=True, array_like=True, tag="copy-part"):
@@ -250,19 +253,9 @@ class Leave(msgspec.Struct, frozen=True):
 
 
 ShellMessage: TypeAlias = (
-    Submit
-    | ReadAt
-    | FillAsked
-    | FillStored
-    | FillFailed
-    | ConnectionClosed
-    | Evict
-    | Expired
-    | NextExpiry
-    | PeerGone
-    | PeerFenced
-    | Leave
-)
+    Submit | ReadAt | FillAsked | FillStored | FillFailed | ConnectionClosed | Evict | Expired | NextExpiry
+    | PeerGone | PeerFenced | Leave
+)  # fmt: skip
 ReplicaMessage: TypeAlias = PeerMessage | Configure | ShellMessage
 
 # ------------------------------------------------------------------ shell to coordinator machine

@@ -206,12 +206,16 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True, tag="found"):
-    """Records with header, in the order of the keys asked for; None is a miss."""
+    """Records with header, in the order of the keys asked for; None is a miss.
+
+    `age_ns`: everything acknowledged so long ago is in here, 0 where that is all; -1: not known.
+    """
 
     id: int
     records: list[bytes | None]
     applied_epoch: int
     applied_lsn: int
+    age_ns: int = -1
 
 
 class Written(msgspec.Struct, frozen=True, array_like=True, tag="written"):

@@ -148,6 +148,15 @@ def test_wrong_deadlines(region: Any, deadline_s: Any) -> None:
             call()
 
 
+def test_wrong_limits_of_age(region: Any) -> None:
+    for max_staleness_s in (-1, math.nan, "1", True):
+        for call in (region.get, region.get_entry):
+            with pytest.raises(InvalidArgumentError, match="max_staleness_s"):
+                call("k", max_staleness_s=max_staleness_s)
+    with pytest.raises(InvalidArgumentError, match="refresh"):
+        region.get_many(["k"], max_staleness_s=1, on_stale="ignore")
+
+
 def test_other_wrong_arguments(region: Any) -> None:
     for by in ("1", None, True, math.nan, math.inf, 2**63):
         with pytest.raises(InvalidArgumentError):

@@ -182,6 +182,27 @@ def test_services_do_not_meet(stage: Any, region: Any) -> None:
     assert region.get("k", level="strong") == 1
 
 
+@pytest.mark.parametrize("on_stale", ["raise", "refresh", "serve"])
+def test_how_old_an_answer_may_be(stage: Any, region: Any, on_stale: str) -> None:
+    region.set_many({"a": 1, "b": 2}, level="eventual")
+    options = {"level": "eventual", "max_staleness_s": 5.0, "on_stale": on_stale}
+    # On a cluster the copies know their leases from the first beacons on.
+    stage.pass_time(0.2, lambda: region.get_entry("a", level="eventual").staleness_bound_s == 0.0)
+    assert region.get("a", **options) == 1
+    assert region.get("nowhere", default=7, **options) == 7
+    assert region.get_many(["a", "b", "nowhere"], **options) == {"a": 1, "b": 2}
+    assert region.get_entry("a", **options).staleness_bound_s <= 5.0
+    assert region.get("a", level="strong", max_staleness_s=0, on_stale=on_stale) == 1
+
+
+def test_one_s_own_weak_write_is_not_too_old(region: Any) -> None:
+    region.set("k", 1, level="eventual")
+    region.set("k", 2, level="weak")
+    assert region.get("k", level="weak", max_staleness_s=60) in (1, 2)
+    region.flush()
+    assert region.get("k", level="weak", max_staleness_s=60) == 2
+
+
 def test_statistics(region: Any) -> None:
     region.set("k", 1, level="eventual")
     region.get("k")

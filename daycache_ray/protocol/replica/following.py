@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from typing import Final
+
 from daycache_ray.protocol.catch_up import CopyReceiver
 from daycache_ray.protocol.lease import Patience
 from daycache_ray.protocol.log import Verdict
@@ -9,6 +12,9 @@ from daycache_ray.protocol.replica.state import ReplicaState
 from daycache_ray.words.effects import Effect, FinishCopy, LoadItems, ResetStore, Send
 from daycache_ray.words.messages import CopyAck, CopyPart, Prepare, PrepareAck
 from daycache_ray.words.types import Instant
+
+PROMISED_MAX: Final = 256
+"""Beyond it a replica that lags learns less often how fresh it is, and no more than that."""
 
 
 class Following:
@@ -19,6 +25,9 @@ class Following:
         self.patience = patience
         self.receiver = CopyReceiver()
         self.needs_copy = False
+        self.promised: deque[tuple[int, int]] = deque()
+        """(last LSN of the primary, own clock): visible up to the first, complete up to the second."""
+        self.promised_term = 0
 
     def prepared(self, m: Prepare, now: Instant, out: list[Effect]) -> None:
         """Take the records that fit, grant the lease, and say what this log holds."""
@@ -38,10 +47,30 @@ class Following:
             state.cut(verdict.cut_lsn, out)
         if verdict.fresh:
             state.append_received(verdict.fresh, out)
-        if verdict.matched and state.settle_as_told(m.commit_lsn, verdict.lsn, out):
+        rose = verdict.matched and state.settle_as_told(m.commit_lsn, verdict.lsn, out)
+        if self._freshen(m) or rose:
             state.publish(out)
-        ack = PrepareAck(state.member, state.term, verdict.matched, verdict.lsn, granted, verdict.needs_copy)
+        ack = PrepareAck(
+            state.member, state.term, verdict.matched, verdict.lsn, granted, verdict.needs_copy, now.boot_ns
+        )
         out.append(Send(m.sender, ack))
+
+    def _freshen(self, m: Prepare) -> bool:
+        """Work out up to when everything acknowledged is visible here; True when that is later than before.
+
+        The primary sent this under its lease, so nobody else acknowledged anything, and after it had heard what
+        this clock showed at `echo_ns`: what was acknowledged up to then lies at or below its last LSN.
+        """
+        state, promised = self.state, self.promised
+        if m.term != self.promised_term:
+            self.promised_term = m.term
+            promised.clear()
+        if m.echo_ns and len(promised) < PROMISED_MAX:
+            promised.append((m.last_lsn, m.echo_ns))
+        before_ns = state.fresh_ns
+        while promised and promised[0][0] <= state.settled_lsn:
+            state.fresh_ns = max(state.fresh_ns, promised.popleft()[1])
+        return state.fresh_ns > before_ns
 
     def _judge(self, m: Prepare) -> Verdict:
         log = self.state.log
@@ -72,5 +101,6 @@ class Following:
         state.become_copy(m.base_lsn, m.base_epoch, m.horizon_ns, m.visible_lsn)
         state.answers.load(m.answered)
         self.needs_copy = False
+        self.promised.clear()
         out.append(FinishCopy(m.base_lsn, m.base_epoch, m.horizon_ns))
         state.publish(out)

@@ -216,6 +216,7 @@ class Primary:
             state.commit_lsn,
             log.last_lsn,
             now.boot_ns,
+            follower.echo_ns if state.leased(now) else 0,
         )
         if records:
             follower.next_lsn = previous + len(records) + 1
@@ -244,6 +245,8 @@ class Primary:
             self._stranger(ack.epoch, now, out)
             return
         follower.heard_ns = now.boot_ns
+        if ack.heard_at_ns > follower.echo_ns:
+            follower.echo_ns = ack.heard_at_ns
         if ack.sent_at_ns > follower.granted_ns:
             follower.granted_ns = ack.sent_at_ns
         if ack.matched:

@@ -47,6 +47,8 @@ class ReplicaState:
         self.strong_floor_lsn = self.settled_lsn
         self.horizon_ns = self.settled_horizon_ns = self.logged_horizon_ns = recovered.horizon_ns
         self.lease_until_ns = 0
+        self.fresh_ns = 0
+        """As a secondary: everything acknowledged up to this moment of the own boot clock is visible."""
         self.answers = AnswerTable()
         self.clock = HorizonClock()
         self.ahead: dict[bytes, int] = {}
@@ -230,6 +232,7 @@ class ReplicaState:
         self.settled_lsn = self.applied_lsn = base_lsn
         self.commit_lsn = min(self.commit_lsn, base_lsn)
         self.strong_floor_lsn = max(base_lsn, visible_lsn)
+        self.fresh_ns = 0
         self.settled_horizon_ns = self.logged_horizon_ns = max(self.logged_horizon_ns, horizon_ns)
         self.ahead.clear()
         self.skipped.clear()
@@ -246,6 +249,7 @@ class ReplicaState:
                 self.commit_lsn,
                 self.applied_lsn,
                 self.horizon_ns,
+                self.fresh_ns,
             )
         )
 

@@ -68,6 +68,8 @@ class OneReplica:
         self.wall_ns = time.time_ns()
         self.epoch = 1
         self.lsn = 0
+        self.age_ns = -1
+        """How old it says that its answers are."""
         self.records: dict[tuple[int, bytes], bytes] = {}
         self.answered: dict[tuple[int, int, int], OperationResult] = {}
         self.requests: list[tuple[int, Request]] = []
@@ -89,7 +91,7 @@ class OneReplica:
                 self.records.get((request.shard, key)) if request.stale else self.visible(request.shard, key)
                 for key in request.keys
             ]
-            return Found(request.id, records, self.epoch, self.lsn)
+            return Found(request.id, records, self.epoch, self.lsn, self.age_ns)
         if isinstance(request, Write):
             results = [
                 self.apply(request.shard, operation, request.client, request.first_sequence + i)
