@@ -38,14 +38,7 @@ from daycache_ray.wire.server import ServerConnection, SocketServer
 from daycache_ray.words.cluster_map import MemberAddress
 from daycache_ray.words.config import ClusterConfig, RegionConfig
 from daycache_ray.words.errors import NotPrimaryError, ServerError, StoreFormatError, StoreInUseError
-from daycache_ray.words.messages import (
-    Configure,
-    ConnectionClosed,
-    Expired,
-    Leave,
-    NextExpiry,
-    PeerGone,
-)
+from daycache_ray.words.messages import Configure, ConnectionClosed, Expired, Leave, NextExpiry, PeerGone
 from daycache_ray.words.naming import NAMESPACE, cluster_directory
 from daycache_ray.words.operations import Request
 from daycache_ray.words.types import CacheConsistencyLevel, Member, ShardId, ShardStatistics
@@ -237,6 +230,7 @@ class Replica(HandleCalls):
                     shard=self._shard,
                     seat=self._seat,
                     limit_bytes=region.memory_bytes // region.shards,
+                    eviction=region.eviction,
                 )
             except StoreInUseError:
                 # The former owner is just dying, or its heir on this node reads its log.

@@ -15,6 +15,7 @@ from typing import Final
 
 import lmdb
 
+from daycache_ray.storage.hands import Hands
 from daycache_ray.storage.large_values import LARGE, LargeValues, pages_bytes, reference_of
 from daycache_ray.storage.state import State
 from daycache_ray.storage.visited_page import VisitedPage
@@ -36,8 +37,6 @@ _EXPIRY_ORDER: Final = struct.Struct("<QQ")
 _VERSION: Final = struct.Struct("<QQ")
 _EXPIRES_AT_OFFSET: Final = 16
 _FLAGS_OFFSET: Final = 37
-_HAND_STEPS_PER_VICTIM: Final = 32
-_HAND_STEPS_MIN: Final = 1_024
 
 
 class Entries:
@@ -51,7 +50,7 @@ class Entries:
         self.others = (self.order, self.expiry, self.counts)
         self._state = state
         self._large = large
-        self._hand = 0
+        self.hands = Hands()
 
     def replace(self, transaction: lmdb.Transaction[bytes], key: bytes, old: bytes | None, new: bytes | None) -> None:
         """Make `new` the visible record of `key` in place of `old`, which is what is visible now."""
@@ -67,6 +66,7 @@ class Entries:
         if old is None:
             state.entries_count += 1
             is_listed = has_expiry = False
+            self.hands.came(key, order)
         else:
             old_expires_at_ns, old_order = _EXPIRY_ORDER.unpack_from(old, _EXPIRES_AT_OFFSET)
             is_listed = old_order == order
@@ -87,36 +87,27 @@ class Entries:
             self._credit(transaction, key, old)
 
     def victims(
-        self, transaction: lmdb.Transaction[bytes], visited: VisitedPage, bytes_needed: int, count_max: int
+        self,
+        transaction: lmdb.Transaction[bytes],
+        visited: VisitedPage,
+        bytes_needed: int,
+        count_max: int,
+        *,
+        has_young: bool,
     ) -> list[Item]:
-        """Return entries to evict, by SIEVE: the hand goes from the oldest to the newest and round again,
-        spares what was read since it came by, and takes the first that was not. New entries do not move
-        it. It never walks a full store to find nothing: after 32 steps for each victim it takes what comes.
-
-        Source: Zhang et al., SIEVE is Simpler than LRU (NSDI 2024).
-        """
-        chosen: dict[bytes, Item] = {}
-        freed = steps = laps = 0
-        steps_max = _HAND_STEPS_MIN + _HAND_STEPS_PER_VICTIM * count_max
-        first: bytes | None = None
-        with transaction.cursor(db=self.order) as cursor:
-            found = cursor.set_range(_NUMBER.pack(self._hand)) or cursor.first()
-            while found and freed < bytes_needed and len(chosen) < count_max:
-                number, key = cursor.item()
-                if first is None:
-                    first = number
-                elif number == first:
-                    laps += 1
-                    if laps == 2:
-                        break
-                steps += 1
-                record = transaction.get(key, db=self.data)
-                if record is not None and key not in chosen and (not visited.take(key) or steps > steps_max):
-                    chosen[key] = (key, *_VERSION.unpack_from(record))
-                    freed += cost_bytes(key, record)
-                self._hand = _NUMBER.unpack(number)[0] + 1
-                found = cursor.next() or cursor.first()
-        return list(chosen.values())
+        """Return entries to evict until `bytes_needed` are free, at most `count_max`; see `hands.py`."""
+        chosen = self.hands.victims(
+            transaction,
+            self.order,
+            self.data,
+            self._state,
+            visited,
+            cost_bytes,
+            bytes_needed,
+            count_max,
+            has_young=has_young,
+        )
+        return [(key, *_VERSION.unpack_from(record)) for key, record in chosen]
 
     def expired(self, transaction: lmdb.Transaction[bytes], now_wall_ns: int, count_max: int) -> list[Item]:
         """Return entries whose `expires_at_ns` is at or before `now_wall_ns`, the oldest first."""
@@ -154,6 +145,7 @@ class Entries:
     def _unlist(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> None:
         expires_at_ns, order = _EXPIRY_ORDER.unpack_from(record, _EXPIRES_AT_OFFSET)
         transaction.delete(_NUMBER.pack(order), db=self.order)
+        self.hands.went(order)
         if expires_at_ns:
             transaction.delete(_EXPIRY.pack(expires_at_ns, order), db=self.expiry)
         self._credit(transaction, key, record)

@@ -32,7 +32,7 @@ from daycache_ray.words.effects import Append, Apply, Commit, FinishCopy, LoadIt
 from daycache_ray.words.errors import StoreFormatError
 from daycache_ray.words.ports import Snapshot
 from daycache_ray.words.records import HEADER_BYTES, Recovered
-from daycache_ray.words.types import ShardId
+from daycache_ray.words.types import Eviction, ShardId
 
 _T = TypeVar("_T")
 StoreEffect: TypeAlias = Append | Apply | Truncate | Commit | ResetStore | LoadItems | FinishCopy
@@ -41,11 +41,14 @@ StoreEffect: TypeAlias = Append | Apply | Truncate | Commit | ResetStore | LoadI
 class Store:
     """A replica's store; also the `StateView` of its machine. Use from one thread."""
 
-    def __init__(self, directory: str, lock: directories.OwnerLock, store_id: int, limit_bytes: int) -> None:
+    def __init__(
+        self, directory: str, lock: directories.OwnerLock, store_id: int, limit_bytes: int, eviction: Eviction
+    ) -> None:
         """See `open`, which is how one is made."""
         self.directory = directory
         self.store_id = store_id
         self.limit_bytes = limit_bytes
+        self._eviction = eviction
         self._lock = lock
         self._snapshots: weakref.WeakSet[StoreSnapshot] = weakref.WeakSet()
         self._copy: Generation | None = None
@@ -70,7 +73,16 @@ class Store:
         }
 
     @classmethod
-    def open(cls, directory: str, *, cluster: str, shard: ShardId, seat: int, limit_bytes: int) -> Store:
+    def open(
+        cls,
+        directory: str,
+        *,
+        cluster: str,
+        shard: ShardId,
+        seat: int,
+        limit_bytes: int,
+        eviction: Eviction = "two_hands",
+    ) -> Store:
         """Open the store in `directory` (see directory.replica_directory), or make an empty one.
 
         Raises:
@@ -86,7 +98,7 @@ class Store:
             if directories.read_identity(directory) is None:
                 directories.check_space(directory, limit_bytes)
             identity = directories.claim_identity(directory, wanted)
-            return cls(directory, lock, identity.store_id, limit_bytes)
+            return cls(directory, lock, identity.store_id, limit_bytes, eviction)
         except (OSError, lmdb.Error) as error:
             lock.release()
             if isinstance(error, lmdb.Error) and not is_full(error):
@@ -201,7 +213,12 @@ class Store:
 
         It proposes only; what is proposed stays until an EVICT record of it is applied.
         """
-        return self._read(lambda reading, entries: entries.victims(reading, self.visited, bytes_needed, count_max))
+        has_young = self._eviction == "two_hands"
+        return self._read(
+            lambda reading, entries: entries.victims(
+                reading, self.visited, bytes_needed, count_max, has_young=has_young
+            )
+        )
 
     def expired(self, now_wall_ns: int, count_max: int) -> list[Item]:
         """Return (store key, epoch, lsn) of entries that expire at or before `now_wall_ns`, the oldest first."""

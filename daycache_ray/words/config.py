@@ -27,7 +27,7 @@ from daycache_ray.words.limits import (
     SHARDS_MAX,
     TTL_S_MAX,
 )
-from daycache_ray.words.types import CacheConsistencyLevel, CacheRegion
+from daycache_ray.words.types import CacheConsistencyLevel, CacheRegion, Eviction
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9_.-]*[a-z0-9])?$"
 LOADER_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -116,6 +116,11 @@ class RegionConfig(LoadingFields, _Strict):
         default=256 * MIB,
         ge=MIB,
         description="Budget of the whole region on one copy; each shard has its part.",
+    )
+    eviction: Eviction = Field(
+        default="two_hands",
+        description="Who goes when the budget is reached: 'two_hands' lets go early what is not used while young, "
+        "'sieve' gives every entry a whole round. A STRONG region evicts nothing.",
     )
     ttl_s: float | None = Field(
         default=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 
 class CacheConsistencyLevel(str, enum.Enum):
@@ -42,6 +42,7 @@ class AccessPattern(str, enum.Enum):
 
 Level: TypeAlias = CacheConsistencyLevel | str
 Key: TypeAlias = str | bytes
+Eviction: TypeAlias = Literal["two_hands", "sieve"]
 
 
 class Instant(NamedTuple):

@@ -24,14 +24,22 @@ SERVICE = b"\0\1\x03svc"
 class Turns:
     """A store with a log that grows by itself: `put`, `delete`, `evict` append a record in a turn of its own."""
 
-    def __init__(self, directory: str, limit_bytes: int = LIMIT_BYTES) -> None:
+    def __init__(self, directory: str, limit_bytes: int = LIMIT_BYTES, eviction: Any = "two_hands") -> None:
         self.directory = directory
+        self.eviction = eviction
         self.limit_bytes = limit_bytes
         self.epoch = 1
         self.store = self._open()
 
     def _open(self) -> Store:
-        return Store.open(self.directory, cluster="shop", shard=SHARD, seat=0, limit_bytes=self.limit_bytes)
+        return Store.open(
+            self.directory,
+            cluster="shop",
+            shard=SHARD,
+            seat=0,
+            limit_bytes=self.limit_bytes,
+            eviction=self.eviction,
+        )
 
     def reopen(self) -> Store:
         """Close the store and open it again."""
