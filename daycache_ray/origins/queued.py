@@ -107,7 +107,8 @@ class QueuedLoader(KeyLoader):
             task = asyncio.ensure_future(self._lead(batch))
             self._background.add(task)
             task.add_done_callback(self._background.discard)
-        return _part(await asyncio.wrap_future(batch.answer), keys)
+        # Shielded: who is cancelled must not cancel the answer of the others.
+        return _part(await asyncio.shield(asyncio.wrap_future(batch.answer)), keys)
 
     async def _lead(self, batch: _Batch) -> None:
         try:
