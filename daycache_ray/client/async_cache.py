@@ -9,6 +9,7 @@ from typing_extensions import Self
 
 from daycache_ray.client.async_region import AsyncRegion
 from daycache_ray.client.cache import Desk, open_desk
+from daycache_ray.client.tracing import traced
 from daycache_ray.words.cluster_map import ClusterMap
 from daycache_ray.words.types import CacheRegion, RegionStatistics
 
@@ -61,7 +62,7 @@ class AsyncCache:
         core = self._desk.core(name)
         region = self._regions.get(core.config.name)
         if region is None:
-            region = self._regions[core.config.name] = AsyncRegion(core, self._channels)
+            region = self._regions[core.config.name] = traced(AsyncRegion(core, self._channels))
         return region
 
     async def service(self, name: str) -> AsyncCache:

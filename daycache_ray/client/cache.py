@@ -22,6 +22,7 @@ from daycache_ray.client.map_watch import MapWatch
 from daycache_ray.client.region import Region
 from daycache_ray.client.region_core import RegionCore
 from daycache_ray.client.session import Session, disown_all
+from daycache_ray.client.tracing import traced
 from daycache_ray.client.weak_writes import WeakWrites
 from daycache_ray.words.cluster_map import ClusterMap
 from daycache_ray.words.errors import CacheError
@@ -152,7 +153,7 @@ class Cache:
         core = self._desk.core(name)
         region = self._regions.get(core.config.name)
         if region is None:
-            region = self._regions[core.config.name] = Region(core, self._desk.channels)
+            region = self._regions[core.config.name] = traced(Region(core, self._desk.channels))
         return region
 
     def service(self, name: str) -> Cache:

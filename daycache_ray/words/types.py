@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import reprlib
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -99,7 +100,7 @@ class Role(enum.IntEnum):
     FENCED = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Entry:
     """A value with what is known about it.
 
@@ -116,6 +117,12 @@ class Entry:
     staleness_bound_s: float | None
     tags: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        ends = "never expires" if self.expires_at_s is None else f"expires at {self.expires_at_s:.3f} s"
+        age = "of unknown age" if self.staleness_bound_s is None else f"at most {self.staleness_bound_s:g} s old"
+        version = f"version {self.version.lsn} of epoch {self.version.epoch}"
+        return f"<Entry {reprlib.repr(self.value)}, {version}, {ends}, {self.level.value} from {self.served_by}, {age}>"
+
 
 @dataclass(frozen=True, slots=True)
 class CacheOptimizationContext:
@@ -127,7 +134,7 @@ class CacheOptimizationContext:
     avg_access_time_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ShardStatistics:
     """Counters of one replica since it started; byte counts are of its own store."""
 
@@ -164,8 +171,15 @@ class ShardStatistics:
     pinned_bytes_max: int = 0
     """Memory that it keeps from being used again, at most."""
 
+    def __repr__(self) -> str:
+        return (
+            f"<ShardStatistics {self.region}/{self.shard} seat {self.seat}, {self.role} of epoch {self.epoch} "
+            f"in process {self.pid}, {_holdings(self)}, log at {self.last_lsn}, {self.commit_lsn} committed, "
+            f"{self.in_sync_count} in sync>"
+        )
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class RegionStatistics:
     """A region as one client sees it: the sums over its primaries, and this client's own reads."""
 
@@ -196,3 +210,12 @@ class RegionStatistics:
         """This client's hits per read, 0.0 when it has not read yet."""
         reads = self.hits_count + self.misses_count
         return self.hits_count / reads if reads else 0.0
+
+    def __repr__(self) -> str:
+        reads = f"{self.hits_count:,} hits and {self.misses_count:,} misses here".replace(",", " ")
+        return f"<RegionStatistics '{self.region}': {_holdings(self)}, {reads} ({self.hit_ratio:.1%})>"
+
+
+def _holdings(statistics: ShardStatistics | RegionStatistics) -> str:
+    count = f"{statistics.entries_count:,}".replace(",", " ")
+    return f"{count} entries, {statistics.used_bytes / 2**20:.1f} of {statistics.limit_bytes / 2**20:.1f} MiB"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -46,6 +48,55 @@ def test_weak_writes_are_sent_at_close(cache: Cache) -> None:
     with daycache.connect(CONFIG.name) as other:
         other.region("weak").set("at close", 7)
     assert cache.region("weak").get("at close", level="strong") == 7
+
+
+def test_weak_writes_are_sent_at_the_end_of_a_process(cache: Cache, embedded_ray: str) -> None:
+    code = (
+        "import daycache_ray as daycache\n"
+        f"region = daycache.connect({CONFIG.name!r}, address={embedded_ray!r}).region('weak')\n"
+        "region.set_many({f'end {number}': number for number in range(100)})\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120, capture_output=True)
+    found = cache.region("weak").get_many([f"end {number}" for number in range(100)], level="strong")
+    assert len(found) == 100
+
+
+def test_a_forked_child_does_not_send_its_parent_s_weak_writes(cache: Cache) -> None:
+    region = cache.region("weak")
+    region.set("forked", "by the parent")
+    child = os.fork()
+    if child == 0:
+        # The buffer was copied with the process; what it holds is the parent's to send.
+        try:
+            region.set("forked", "by the child", level="weak")
+        except daycache.CacheClosedError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    region.flush()
+    assert region.get("forked", level="strong") == "by the parent"
+    assert region.statistics().weak_writes_lost_count == 0
+
+
+def test_threads_share_a_weak_buffer(cache: Cache) -> None:
+    region = cache.region("weak")
+
+    def work(number: int) -> None:
+        for count in range(300):
+            region.set(f"thread {number} {count}", count)
+            if count % 50 == 0:
+                region.flush()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    region.flush()
+    keys = [f"thread {number} {count}" for number in range(6) for count in range(300)]
+    assert len(region.get_many(keys, level="strong")) == len(keys)
+    assert region.statistics().weak_writes_lost_count == 0
 
 
 def test_threads_share_a_cache(cache: Cache) -> None:
