@@ -215,6 +215,8 @@ class RegionLoads:
         except BaseException as error:
             if isinstance(error, LoadError):
                 guard.failed(self._session.now_s())
+            else:
+                guard.gave_up()
             yield from self._fills.give_back(held, str(error)[:LOADER_MESSAGE_MAX] or type(error).__name__)
             raise
 

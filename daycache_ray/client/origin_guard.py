@@ -74,6 +74,11 @@ class OriginGuard:
         with self._lock:
             self._breaker.failed(now_s)
 
+    def gave_up(self) -> None:
+        """Whoever asked the origin was cancelled, or found no room in the queue: nothing is known of the origin."""
+        with self._lock:
+            self._breaker.gave_up()
+
     def answered_stale(self, keys: list[Any]) -> None:
         """Remember what is to be loaded anew when the origin is back."""
         with self._lock:

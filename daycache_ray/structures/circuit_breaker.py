@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import random
 
-DOUBLINGS_MAX: Final = 6
-"""The longest pause is 2^6 times the first."""
+DOUBLINGS_MAX: Final = 3
+"""The longest pause is 2^3 times the first: one probe is cheap, and an origin that is back should not be left alone."""
 
 
 class CircuitBreaker:
@@ -102,6 +102,10 @@ class CircuitBreaker:
         self.openings_count += 1
         self._pause(now_s)
         return True
+
+    def gave_up(self) -> None:
+        """Whoever asked the origin left without an outcome; if it was the probe, another may be made."""
+        self._probe_until_s = None
 
     def _pause(self, now_s: float) -> None:
         self._until_s = now_s + self._open_s * 2**self._doublings_count * self._rng.random()

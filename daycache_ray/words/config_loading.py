@@ -72,7 +72,7 @@ class LoadingFields(BaseModel):
         default=1.0,
         gt=0,
         le=3600,
-        description="Longest time it is left alone at first; doubles with every probe that fails, up to 64 times.",
+        description="Longest time it is left alone at first; doubles with every probe that fails, up to 8 times.",
     )
 
     @model_validator(mode="after")

@@ -289,3 +289,24 @@ def test_early_expiry_knows_what_the_load_took() -> None:
         stage.core.loads._refreshes._under_way_count = 0
         assert number >= 0
     assert 40 < refreshed < 110, "exp(-2.1 / 2) is 0.35"
+
+
+def test_a_probe_that_is_cancelled_does_not_keep_the_origin_alone() -> None:
+    stage, origin = make(breaker_failures_max=1, breaker_open_s=1.0)
+    origin.fails = True
+    with pytest.raises(LoadError):
+        stage.region.get_or_load("a", origin)
+    pass_time(stage, 1.1)
+    load_many = origin.load_many
+
+    def interrupted(keys: Sequence[str]) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    origin.load_many = interrupted  # type: ignore[method-assign]
+    stage.core.loads._guards.of(origin).loader._loader._load_many = interrupted  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        stage.region.get_or_load("a", origin)
+    stage.core.loads._guards.of(origin).loader._loader._load_many = load_many  # type: ignore[attr-defined]
+    origin.fails = False
+    assert stage.region.get_or_load("a", origin) == 1
+    assert stage.replica.fills == {}

@@ -77,6 +77,15 @@ def test_a_lost_probe_is_followed_by_another() -> None:
     assert breaker.take(31.0)
 
 
+def test_a_probe_that_was_given_up_is_followed_by_another_at_once() -> None:
+    breaker = opened()
+    assert breaker.take(1.0)
+    breaker.gave_up()
+    assert breaker.take(1.0)
+    assert breaker.failed(1.0) is False
+    assert breaker.wait_s(1.0) == 2.0
+
+
 def test_never_where_nobody_said_so() -> None:
     breaker = CircuitBreaker(None, 1.0, 30.0, Whole())
     assert not any(breaker.failed(0.0) for _ in range(1000))
