@@ -81,3 +81,20 @@ def test_one_un_encodable_value_of_many_leaves_no_lease_behind() -> None:
     assert stage.replica.fills == {}
     assert stage.region.get("a") == 1
     assert [type(told) for told in stage.replica.told] == [FillFail, FillFail]
+
+
+def test_a_loader_that_raises_after_a_part_of_a_batch_stores_nothing_of_it() -> None:
+    stage = make()
+    asked: list[str] = []
+
+    def load(key: str) -> str:
+        asked.append(key)
+        if key == "b" and len(asked) == 2:
+            raise ConnectionError("in the middle")
+        return key.upper()
+
+    with pytest.raises(LoadError, match="in the middle"):
+        stage.region.get_or_load_many(["a", "b", "c"], load)
+    assert stage.replica.fills == {}
+    assert stage.replica.records == {}
+    assert stage.region.get_or_load_many(["a", "b", "c"], load) == {"a": "A", "b": "B", "c": "C"}
