@@ -9,6 +9,7 @@ A turn that is aborted may leave the number of the young a little wrong; it is p
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any, Final
 from zlib import crc32
@@ -17,8 +18,12 @@ import lmdb
 
 from daycache_ray.storage.state import State
 from daycache_ray.storage.visited_page import VisitedPage
+from daycache_ray.structures.eviction.worth import Worth
 from daycache_ray.structures.eviction.young_share import OLD, YOUNG, YoungShare
 
+_COST_US: Final = struct.Struct("<I").unpack_from
+_COST_OFFSET: Final = 32
+"""Of a record's header, see words/records.py."""
 _STEPS_PER_VICTIM: Final = 32
 _STEPS_MIN: Final = 1_024
 """After so many a hand takes what comes: it never walks a full store to find nothing."""
@@ -33,6 +38,7 @@ class Hands:
         """Entries from this number on are young; None: there are no young, because nothing was evicted yet, or ever."""
         self._young_count = 0
         self._share = YoungShare()
+        self._worth = Worth()
         self._visited: VisitedPage | None = None
 
     def came(self, key: bytes, order: int) -> None:
@@ -64,7 +70,7 @@ class Hands:
     ) -> list[tuple[bytes, bytes]]:
         """Return (key, record) of entries to evict until `bytes_needed` are free, at most `count_max`.
 
-        With `has_young` by two hands, without by SIEVE alone.
+        With `has_young` by two hands, and what was dear to load is spared more often; without by SIEVE alone.
         """
         if has_young and self._young_from is None:
             self._young_from, self._visited = state.next_order, visited
@@ -86,10 +92,14 @@ class Hands:
                 record = transaction.get(key, db=data)
                 if record is None or key in chosen or (visited.take(key) and steps <= steps_max):
                     continue
+                cost = cost_of(key, record)
                 if has_young:
+                    is_old = side == OLD and steps <= steps_max and idle <= count
+                    if is_old and self._worth.is_spared(_COST_US(record, _COST_OFFSET)[0], cost):
+                        continue
                     self._share.evicted(crc32(key), side, entries_count=count - len(chosen))
                 chosen[key] = record
-                freed += cost_of(key, record)
+                freed += cost
                 idle = 0
         return list(chosen.items())
 

@@ -10,11 +10,13 @@ from daycache_ray.structures.eviction.policy import Key
 class Place(Generic[Key]):
     """One key's place in a queue."""
 
-    __slots__ = ("is_young", "key", "newer", "older")
+    __slots__ = ("cost_us", "is_young", "key", "newer", "older", "size_bytes")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.is_young = False
+        self.size_bytes = 1
+        self.cost_us = 0
         self.newer: Place[Key] | None = None
         self.older: Place[Key] | None = None
 

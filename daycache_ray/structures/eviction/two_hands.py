@@ -4,7 +4,8 @@ The newest entries of the queue are the young. The first hand stands where they 
 becomes old where it stands, another is evicted. The second hand walks the old ones as SIEVE does. Nothing is ever
 moved, and a hit costs one bit, so the queue may live in a store that is shared by processes: readers set a byte, the
 owner walks. How long the young have time is learned (`young_share.py`); a key that comes back while it is remembered
-as evicted counts as visited when it comes. Until the first eviction nobody is young.
+as evicted counts as visited when it comes. Until the first eviction nobody is young. Of the old, what was dear to load
+is spared more often (`worth.py`).
 
 Ideas: SIEVE (NSDI 2024); S3-FIFO (SOSP 2023) for the small queue and the ghost; ARC (FAST 2003) for learning its size.
 """
@@ -17,6 +18,7 @@ from typing import Generic
 from daycache_ray.structures.eviction.marks import ExactMarks, Marks
 from daycache_ray.structures.eviction.policy import Key
 from daycache_ray.structures.eviction.queue import Place, Queue
+from daycache_ray.structures.eviction.worth import Worth
 from daycache_ray.structures.eviction.young_share import OLD, YOUNG, YoungShare
 
 
@@ -41,6 +43,7 @@ class TwoHands(Generic[Key]):
         self._young_count = 0
         self._is_full = False
         self._share = YoungShare()
+        self._worth = Worth()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -61,10 +64,11 @@ class TwoHands(Generic[Key]):
         return True
 
     def insert(self, key: Key, size_bytes: int = 1, cost_us: int = 1) -> None:
-        """Hold a key that was not held; size and cost do not matter here."""
+        """Hold a key that was not held."""
         assert key not in self._places
         assert size_bytes >= 1 and cost_us >= 0
         place = self._places[key] = Place(key)
+        place.size_bytes, place.cost_us = size_bytes, cost_us
         if self._share.is_trusted(self._hash_of(key)):
             self._marks.touch(key)
         self._queue.append(place)
@@ -87,7 +91,7 @@ class TwoHands(Generic[Key]):
                 return self._give_up(place, YOUNG)
         place = self._old_hand or self._queue.oldest
         assert place is not None
-        while self._marks.take(place.key):
+        while self._marks.take(place.key) or self._worth.is_spared(place.cost_us, place.size_bytes):
             place = self._next_old(place) or self._queue.oldest
             assert place is not None
         self._old_hand = self._next_old(place)

@@ -192,3 +192,12 @@ def test_probation_is_first_in_first_out_and_gives_up_what_was_used() -> None:
     assert len(waiting) == 3
     waiting.renew(3)
     assert waiting.insert(6) == 4, "what was predicted again goes after the others"
+
+
+def test_two_hands_spare_the_old_that_were_dear_but_not_for_ever() -> None:
+    cache: TwoHands[int] = TwoHands(hash_of=hash_of)
+    for key in range(200):
+        cache.insert(key, cost_us=50_000 if key % 4 == 3 else 100)
+    gone = [cache.evict() for _ in range(200)]
+    assert sum(key % 4 == 3 for key in gone[:100]) < 15
+    assert len(set(gone)) == 200

@@ -154,3 +154,16 @@ def test_a_region_names_its_eviction(tmp_path: Path) -> None:
     store.victims(1, 1)
     assert store._active.entries.hands._young_from is None
     store.close()
+
+
+def test_what_was_dear_to_load_stays_longer(turns: Turns) -> None:
+    for number in range(200):
+        turns.put(b"k%d" % number, cost_us=50_000 if number % 4 == 3 else 100)
+    gone = []
+    for _ in range(100):
+        ((key, epoch, lsn),) = turns.store.victims(1, 1)
+        gone.append(int(key.removeprefix(SERVICE + b"k")))
+        turns.evict(key, epoch, lsn)
+    assert sum(number % 4 == 3 for number in gone) < 15, "a quarter of all, and less of those that went"
+    rest = {key for key, _, _ in turns.store.victims(1 << 30, 100)}
+    assert len(rest) == 100, "but nobody stays for ever"
