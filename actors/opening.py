@@ -1,11 +1,23 @@
-"""What a replica says of itself when it takes a seat, and the settings of its machine."""
+"""How a replica takes a seat: it opens the store, says what it found, and gets the settings of its machine."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import asyncio
+import os
+from typing import Final, NamedTuple
+
+import structlog
 
 from daycache_ray.protocol.replica import ReplicaSettings
+from daycache_ray.storage.directory import wipe
+from daycache_ray.storage.store import Store
 from daycache_ray.words.config import ClusterConfig, RegionConfig
+from daycache_ray.words.errors import StoreFormatError, StoreInUseError
+from daycache_ray.words.types import ShardId
+
+STORE_WAIT_S: Final = 5.0
+
+_log = structlog.get_logger("daycache.replica")
 
 
 class OpenedStore(NamedTuple):
@@ -20,6 +32,40 @@ class OpenedStore(NamedTuple):
     socket_path: str
     host: str
     port: int
+
+
+async def open_store(
+    directory: str, cluster: str, shard: ShardId, seat: int, region: RegionConfig, *, fresh: bool
+) -> Store:
+    """Open the store in `directory`, warm where one is there; `fresh` removes what lies there first.
+
+    Raises:
+        StoreInUseError: its owner has not let it go for five seconds.
+        StoreFullError: the shared memory is too small.
+    """
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    clock_s = asyncio.get_running_loop().time
+    deadline_s = clock_s() + STORE_WAIT_S
+    while True:
+        try:
+            if fresh:
+                wipe(directory)
+            return Store.open(
+                directory,
+                cluster=cluster,
+                shard=shard,
+                seat=seat,
+                limit_bytes=region.memory_bytes // region.shards,
+                eviction=region.eviction,
+            )
+        except StoreInUseError:
+            # The former owner is just dying, or its heir on this node reads its log.
+            if clock_s() > deadline_s:
+                raise
+            await asyncio.sleep(0.002)
+        except StoreFormatError as error:
+            _log.warning("store refused and wiped", reason=str(error))
+            fresh = True
 
 
 def settings_of(config: ClusterConfig, region: RegionConfig) -> ReplicaSettings:

@@ -20,7 +20,7 @@ import structlog
 from daycache_ray.actors.clocks import read_clocks
 from daycache_ray.actors.cluster_state import is_known
 from daycache_ray.actors.handle_calls import HandleCalls
-from daycache_ray.actors.opening import OpenedStore, settings_of
+from daycache_ray.actors.opening import OpenedStore, open_store, settings_of
 from daycache_ray.actors.peer_links import PeerLinks
 from daycache_ray.actors.priority import serve_promptly
 from daycache_ray.actors.requests import RequestDesk
@@ -29,7 +29,7 @@ from daycache_ray.actors.salvaging import Salvager
 from daycache_ray.actors.upkeep import keep_up
 from daycache_ray.protocol.replica import ShardReplica
 from daycache_ray.storage.cluster_use import ClusterUse
-from daycache_ray.storage.directory import replica_directory, wipe
+from daycache_ray.storage.directory import replica_directory
 from daycache_ray.storage.leftovers import remove_leftovers
 from daycache_ray.storage.statistics import StoreStatistics
 from daycache_ray.storage.store import Store
@@ -37,7 +37,7 @@ from daycache_ray.wire.address import address_of
 from daycache_ray.wire.server import ServerConnection, SocketServer
 from daycache_ray.words.cluster_map import MemberAddress
 from daycache_ray.words.config import ClusterConfig, RegionConfig
-from daycache_ray.words.errors import NotPrimaryError, ServerError, StoreFormatError, StoreInUseError
+from daycache_ray.words.errors import NotPrimaryError, ServerError
 from daycache_ray.words.messages import Configure, ConnectionClosed, Expired, Leave, NextExpiry, PeerGone
 from daycache_ray.words.naming import NAMESPACE, cluster_directory
 from daycache_ray.words.operations import Request
@@ -45,7 +45,6 @@ from daycache_ray.words.types import CacheConsistencyLevel, Member, ShardId, Sha
 
 EXPIRY_PASS_S = 0.1
 EXPIRY_PASS_COUNT_MAX = 1_000
-STORE_WAIT_S = 5.0
 STORE_FIELDS = sorted(set(StoreStatistics._fields) & set(ShardStatistics.__dataclass_fields__))
 
 _log = structlog.get_logger("daycache.replica")
@@ -99,7 +98,8 @@ class Replica(HandleCalls):
         self._seat = seat
         if fresh:  # before the store asks for room
             await asyncio.to_thread(self._remove_leftovers)
-        self._store = await self._open(fresh)
+        directory = replica_directory(self._config.memory_path, self._cluster, self._shard, seat)
+        self._store = await open_store(directory, self._cluster, self._shard, seat, self._region(), fresh=fresh)
         host = ray.util.get_node_ip_address()
         self._server = SocketServer(self, cluster=self._config.name, token=self._token, seat=seat)
         await self._server.listen(self._socket_path, host)
@@ -213,33 +213,6 @@ class Replica(HandleCalls):
     def _region(self) -> RegionConfig:
         assert self._shard is not None
         return self._config.region(self._shard.region)
-
-    async def _open(self, fresh: bool) -> Store:
-        assert self._shard is not None
-        directory = replica_directory(self._config.memory_path, self._cluster, self._shard, self._seat)
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        region = self._region()
-        deadline_s = asyncio.get_running_loop().time() + STORE_WAIT_S
-        while True:
-            try:
-                if fresh:
-                    wipe(directory)
-                return Store.open(
-                    directory,
-                    cluster=self._cluster,
-                    shard=self._shard,
-                    seat=self._seat,
-                    limit_bytes=region.memory_bytes // region.shards,
-                    eviction=region.eviction,
-                )
-            except StoreInUseError:
-                # The former owner is just dying, or its heir on this node reads its log.
-                if asyncio.get_running_loop().time() > deadline_s:
-                    raise
-                await asyncio.sleep(0.002)
-            except StoreFormatError as error:
-                _log.warning("store refused and wiped", reason=str(error))
-                fresh = True
 
     def _remove_leftovers(self) -> None:
         for left in remove_leftovers(self._config.memory_path, is_known, own_host_pid=self._host_pid):

@@ -177,7 +177,7 @@ class Lingering:
     def __init__(self) -> None:
         self._budget = SpinBudget()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_awake = False
+        self.is_awake = False
         self._until_ns = 0
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -187,15 +187,15 @@ class Lingering:
 
     def note_read(self) -> None:
         """Something came."""
-        if self._is_awake:
+        if self.is_awake:
             self._budget.won()
 
     def begin(self) -> None:
         """Look for more until a moment from now."""
-        if self._is_awake:
+        if self.is_awake:
             self._until_ns = time.perf_counter_ns() + _LINGER_NS
         elif self._loop is not None and self._budget.is_worth():
-            self._is_awake = True
+            self.is_awake = True
             self._until_ns = time.perf_counter_ns() + _LINGER_NS
             self._loop.call_soon(self._look)
 
@@ -205,7 +205,7 @@ class Lingering:
             os.sched_yield()  # whoever is to send the next request may wait for this very core
             self._loop.call_soon(self._look)
         else:
-            self._is_awake = False
+            self.is_awake = False
             self._budget.lost()
 
 

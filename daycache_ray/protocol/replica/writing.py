@@ -16,7 +16,7 @@ from daycache_ray.protocol.replica.state import ReplicaState
 from daycache_ray.words.effects import Answer, AnswerFill, Effect, Refuse
 from daycache_ray.words.errors import CacheError
 from daycache_ray.words.messages import ConnectionClosed, Evict, Expired, FillAsked, FillFailed, FillStored, Submit
-from daycache_ray.words.operations import Level, OperationKind, OperationResult, Outcome
+from daycache_ray.words.operations import Level, Operation, OperationKind, OperationResult, Outcome
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, LogRecord, RecordKind
 from daycache_ray.words.types import Instant
 
@@ -88,7 +88,7 @@ class Writing:
     ) -> tuple[tuple[OperationResult, ...], int]:
         """Return the answers, and the LSN that must be committed before a STRONG one is given."""
         state = self.state
-        term, lsn, sequence = state.term, state.log.last_lsn, m.first_sequence
+        lsn, sequence = state.log.last_lsn, m.first_sequence
         results: list[OperationResult] = []
         records: list[LogRecord] = []
         needed_lsn = 0
@@ -101,29 +101,9 @@ class Writing:
                 needed_lsn = max(needed_lsn, known[0])
                 result = known[1]
             else:
-                if operation.kind == SET:
-                    change: Change | OperationResult = put(operation, wall_ns)
-                else:
-                    needs_payload = operation.kind in NEEDS_PAYLOAD
-                    newest = self._newest(operation.key, needs_payload=needs_payload)
-                    change = evaluate(operation, newest, wall_ns)
-                record: LogRecord | None = None
-                if type(change) is Change:
-                    record = LogRecord(
-                        lsn + 1, term, change.kind, operation.key, change.value, change.codec, change.flags,
-                        change.expires_at_ns, change.cost_us, 0, 0, m.client, sequence, strong,
-                    )  # fmt: skip
-                    if is_seen_later:
-                        state.unapplied[operation.key] = record
-                    result = OperationResult(DONE, term, lsn + 1, change.number)
-                else:
-                    assert isinstance(change, OperationResult)
-                    result = change
-                    if strong:
-                        record = LogRecord(
-                            lsn + 1, term, HORIZON, codec=result.outcome, target_epoch=result.epoch,
-                            target_lsn=result.lsn, client=m.client, sequence=sequence, strong=True,
-                        )  # fmt: skip
+                record, result = self._evaluate(operation, m, sequence, lsn + 1, wall_ns)
+                if is_seen_later and record is not None and record.key:
+                    state.unapplied[operation.key] = record
                 if record is not None:
                     lsn += 1
                     records.append(record)
@@ -170,6 +150,33 @@ class Writing:
         return self.state.leased(now) or ("R25" in self.without and self.primary.reconciled)
 
     # ------------------------------------------------------------------ evaluation
+
+    def _evaluate(
+        self, operation: Operation, m: Submit, sequence: int, lsn: int, wall_ns: int
+    ) -> tuple[LogRecord | None, OperationResult]:
+        """Return the record that an operation appends at `lsn`, if it does, and its answer."""
+        term = self.state.term
+        strong = m.level == STRONG
+        if operation.kind == SET:
+            change: Change | OperationResult = put(operation, wall_ns)
+        else:
+            newest = self._newest(operation.key, needs_payload=operation.kind in NEEDS_PAYLOAD)
+            change = evaluate(operation, newest, wall_ns)
+        if type(change) is Change:
+            record = LogRecord(
+                lsn, term, change.kind, operation.key, change.value, change.codec, change.flags,
+                change.expires_at_ns, change.cost_us, 0, 0, m.client, sequence, strong,
+            )  # fmt: skip
+            return record, OperationResult(DONE, term, lsn, change.number)
+        assert isinstance(change, OperationResult)
+        if not strong:
+            return None, change
+        # The condition did not hold: a record without key, so that a late first try is not applied after all (R29).
+        record = LogRecord(
+            lsn, term, HORIZON, codec=change.outcome, target_epoch=change.epoch, target_lsn=change.lsn,
+            client=m.client, sequence=sequence, strong=True,
+        )  # fmt: skip
+        return record, change
 
     def _newest(self, key: bytes, *, needs_payload: bool = False) -> Visible | None:
         """Return the newest entry of a key in log order: what waits in the log counts (R20)."""
