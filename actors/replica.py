@@ -18,7 +18,6 @@ import ray
 import structlog
 
 from daycache_ray.actors.clocks import read_clocks
-from daycache_ray.actors.cluster_state import is_known
 from daycache_ray.actors.handle_calls import HandleCalls
 from daycache_ray.actors.opening import OpenedStore, open_store, settings_of
 from daycache_ray.actors.peer_links import PeerLinks
@@ -26,11 +25,10 @@ from daycache_ray.actors.priority import serve_promptly
 from daycache_ray.actors.requests import RequestDesk
 from daycache_ray.actors.runner import Runner
 from daycache_ray.actors.salvaging import Salvager
-from daycache_ray.actors.upkeep import keep_up
+from daycache_ray.actors.upkeep import keep_up, remove_left
 from daycache_ray.protocol.replica import ShardReplica
 from daycache_ray.storage.cluster_use import ClusterUse
 from daycache_ray.storage.directory import replica_directory
-from daycache_ray.storage.leftovers import remove_leftovers
 from daycache_ray.storage.statistics import StoreStatistics
 from daycache_ray.storage.store import Store
 from daycache_ray.wire.address import address_of
@@ -97,7 +95,7 @@ class Replica(HandleCalls):
         self._shard = ShardId(*shard)
         self._seat = seat
         if fresh:  # before the store asks for room
-            await asyncio.to_thread(self._remove_leftovers)
+            await asyncio.to_thread(remove_left, self._config.memory_path, self._host_pid)
         directory = replica_directory(self._config.memory_path, self._cluster, self._shard, seat)
         self._store = await open_store(directory, self._cluster, self._shard, seat, self._region(), fresh=fresh)
         host = ray.util.get_node_ip_address()
@@ -213,10 +211,6 @@ class Replica(HandleCalls):
     def _region(self) -> RegionConfig:
         assert self._shard is not None
         return self._config.region(self._shard.region)
-
-    def _remove_leftovers(self) -> None:
-        for left in remove_leftovers(self._config.memory_path, is_known, own_host_pid=self._host_pid):
-            _log.info("left behind, removed", path=left.path, size_bytes=left.size_bytes, reason=left.reason)
 
     def _know(self, addresses: list[MemberAddress]) -> None:
         assert self._links is not None

@@ -128,6 +128,10 @@ class Entries:
         with transaction.cursor(db=self.expiry) as cursor:
             return int(_EXPIRY.unpack(cursor.key())[0]) if cursor.set_range(_EXPIRY.pack(after_ns + 1, 0)) else 0
 
+    def take_over(self, other: Entries) -> None:
+        """Go on evicting where `other`, of which this is a copy, stands."""
+        self.hands = other.hands
+
     def _charge(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> None:
         self._state.used_bytes += cost_bytes(key, record)
         if record[_FLAGS_OFFSET] & LARGE:

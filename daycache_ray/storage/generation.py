@@ -176,6 +176,12 @@ class Generation:
             stored = self.log.stored_form(transaction, copied)
             self.entries.replace(transaction, key, old, self._result(stored, old))
 
+    def begin_copying(self, pages_touched: int, bytes_added: int) -> lmdb.Transaction[bytes]:
+        """Open a turn whose caller writes into the tables itself, and make sure of memory for it."""
+        transaction = self.begin()
+        self._space.expect(pages_touched, bytes_added, is_removal=False)
+        return transaction
+
     def finish_copy(self, copy: FinishCopy) -> None:
         """The copy is whole: its log begins after `base_lsn`."""
         self.begin()
@@ -223,6 +229,12 @@ class Generation:
         self.large.forget()
         with self.environment.begin() as reading:
             self.images.load(reading)
+
+    def pages(self) -> tuple[int, int]:
+        """Return how many pages hold something, and how many are free, as of the last commit."""
+        last_page = int(self.environment.info()["last_pgno"])
+        free = self._free_pages(last_page)[0]
+        return last_page + 1 - free, free
 
     def pinned_pages_max(self) -> int:
         """Return how many freed pages cannot be used again at most, because of the oldest reader."""

@@ -134,6 +134,8 @@ class LargeValues:
         """Use, or make, the folder."""
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self.folder = folder
+        self.removes_files = True
+        """False in a generation that is being made of another, whose files they are."""
         self._created: list[str] = []
         self._doomed: dict[str, None] = {}
         self._kept_for_snapshots: list[str] = []
@@ -187,7 +189,9 @@ class LargeValues:
     def settle(self) -> None:
         """The turn is committed: remove what is doomed, or keep it until the last snapshot is closed."""
         self._created.clear()
-        if self._doomed:
+        if not self.removes_files:
+            self._doomed.clear()
+        elif self._doomed:
             self._kept_for_snapshots.extend(self._doomed)
             self._doomed.clear()
             self._remove_unless_seen()

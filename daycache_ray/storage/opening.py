@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 
 import lmdb
 
@@ -50,3 +51,22 @@ def open_newest(directory: str, limit_bytes: int) -> Generation:
         chosen.end_turn()
     chosen.remove_unmeant_files()
     return chosen
+
+
+class Closer:
+    """Closes generations that were replaced: a gigabyte takes half a second to unmap, and its owner's turns go on."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+
+    def close(self, generation: Generation) -> None:
+        """Close one, off this thread; nobody uses it any more."""
+        self.join()
+        self._thread = threading.Thread(target=generation.close, name="daycache-close")
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until all are closed."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None

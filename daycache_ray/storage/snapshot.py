@@ -44,6 +44,11 @@ class StoreSnapshot:
                 break
         return tuple(found)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it still shows something."""
+        return self._transaction is not None
+
     def close(self) -> None:
         """Give the view back; doing so twice is harmless."""
         if self._transaction is not None:

@@ -1,9 +1,8 @@
 """The store of one replica, its owner's end: the only process that writes it.
 
 A turn is `begin`, effects, `commit`: one LMDB transaction, so readers in other processes and whoever opens the
-store after a crash see all of a turn or nothing. A copy for a joining replica is loaded into a new
-generation beside the present one, which readers go on using until `FinishCopy` is committed: a store
-is never emptied in place.
+store after a crash see all of a turn or nothing. A copy for a joining replica is loaded into a new generation beside
+the present one, which readers go on using until `FinishCopy` is committed: a store is never emptied in place.
 
 Keeps no budget: it counts `used_bytes`, proposes `victims`, and says StoreFullError when the machine's
 memory, not the budget, is at its end. Knows nothing of roles, leases and other replicas.
@@ -19,10 +18,12 @@ from typing import Any, TypeAlias, TypeVar
 import lmdb
 
 from daycache_ray.storage import directory as directories
+from daycache_ray.storage.compaction import is_wasteful
 from daycache_ray.storage.entries import Entries, Item
 from daycache_ray.storage.fence_page import FenceWriter, namespace_inode
 from daycache_ray.storage.generation import Generation
-from daycache_ray.storage.opening import make_generation, open_newest
+from daycache_ray.storage.opening import Closer, make_generation, open_newest
+from daycache_ray.storage.rewriting import Rewriting
 from daycache_ray.storage.scan import scan_keys
 from daycache_ray.storage.snapshot import StoreSnapshot, inline_record
 from daycache_ray.storage.space import is_full, raise_full
@@ -36,7 +37,6 @@ from daycache_ray.words.types import Eviction, ShardId
 
 _T = TypeVar("_T")
 StoreEffect: TypeAlias = Append | Apply | Truncate | Commit | ResetStore | LoadItems | FinishCopy
-
 
 class Store:
     """A replica's store; also the `StateView` of its machine. Use from one thread."""
@@ -52,6 +52,8 @@ class Store:
         self._lock = lock
         self._snapshots: weakref.WeakSet[StoreSnapshot] = weakref.WeakSet()
         self._copy: Generation | None = None
+        self._rewriting = Rewriting(directory, limit_bytes)
+        self._closer = Closer()
         self._is_finishing = False
         self.fence = FenceWriter(os.path.join(directory, directories.FENCE_NAME))
         try:
@@ -160,7 +162,10 @@ class Store:
             self.abort()
             raise_full(error, self.directory)
         if self._is_finishing:
-            self._swap()
+            assert self._copy is not None
+            self._swap(self._copy)
+            self._copy, self._is_finishing = None, False
+            self._current.remove_unmeant_files()
 
     def abort(self) -> None:
         """Forget the turn. A copy that is being loaded loses the turn's items: it must begin anew."""
@@ -240,6 +245,31 @@ class Store:
             lambda reading, entries: scan_keys(reading, entries.data, service, prefix, cursor, limit, horizon_ns)
         )
 
+    def is_wasteful(self) -> bool:
+        """Return whether `compact` would give back much memory."""
+        return self._copy is None and is_wasteful(self._current)
+
+    def compact(self) -> bool:
+        """Do a small step of rewriting the store into a new generation; return whether another must follow.
+
+        Call it between turns; readers go on. A copy of another replica ends it, a crash leaves the store as it was.
+
+        Raises:
+            StoreFullError: there is no room for both; the store is as it was.
+        """
+        if self._copy is not None:
+            return False
+        try:
+            # A joining replica that reads a snapshot of this generation would have to begin anew.
+            is_read = any(snapshot.is_open for snapshot in self._snapshots)
+            successor = self._rewriting.advance(self._current, may_finish=not is_read)
+        except BaseException as error:
+            raise_full(error, self.directory)
+        if successor is None:
+            return True
+        self._swap(successor)
+        return False
+
     def check_readers(self) -> int:
         """Free the slots of readers that are dead, and return how many; they pin memory and keep others out."""
         return int(self._current.environment.reader_check())
@@ -252,7 +282,9 @@ class Store:
         """Revoke the fence, close everything and let the lock go; an open turn is forgotten."""
         self.fence.revoke()
         self._close_snapshots()
+        self._rewriting.give_up()
         self._remove_copy()
+        self._closer.join()
         self._current.close()
         self.fence.close()
         self.visited.close()
@@ -262,9 +294,11 @@ class Store:
         self._active.append(effect.records)
 
     def _apply(self, effect: Apply) -> None:
+        self._rewriting.note_changes(effect.records)
         self._active.apply(effect.records, effect.undoable)
 
     def _truncate(self, effect: Truncate) -> None:
+        self._rewriting.note_cut(effect.lsn)
         self._active.truncate(effect.lsn)
 
     def _commit(self, effect: Commit) -> None:
@@ -272,6 +306,7 @@ class Store:
 
     def _reset(self, effect: ResetStore) -> None:
         assert not self._is_finishing, "the copy of this turn is not committed yet"
+        self._rewriting.give_up()
         self._remove_copy()
         self._copy = make_generation(self.directory, self._current.number + 1, self.limit_bytes)
 
@@ -287,16 +322,14 @@ class Store:
         self._is_finishing = True
         self._active = self._copy
 
-    def _swap(self) -> None:
-        """The copy is committed: readers first (rule R31), then remove what they came from."""
-        assert self._copy is not None
-        former, self._current = self._current, self._copy
-        self._active, self._copy, self._is_finishing = self._current, None, False
-        self.fence.set_generation(self._current.number)
+    def _swap(self, successor: Generation) -> None:
+        """The successor is committed: readers first (rule R31), then remove what they came from."""
+        former, self._current = self._current, successor
+        self._active = successor
+        self.fence.set_generation(successor.number)
         self._close_snapshots()
-        former.close()
         directories.remove_folder(former.path)
-        self._current.remove_unmeant_files()
+        self._closer.close(former)
 
     def _remove_copy(self) -> None:
         if self._copy is not None:

@@ -21,6 +21,7 @@ from daycache_ray.storage.large_values import is_large, reference_of
 from daycache_ray.storage.log import reference_in
 from daycache_ray.storage.reader import StoreReader
 from daycache_ray.storage.store import Store
+from daycache_ray.storage.verify import verify
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Header
 from daycache_ray.words.types import ShardId
 
@@ -33,6 +34,7 @@ COUNTER_KEY = b"\0\1\1scounter"
 
 OWNER = """
 import os, random, sys
+from daycache_ray.storage import compaction
 from daycache_ray.storage.store import Store
 from daycache_ray.words.effects import Append, Apply, Commit, FinishCopy, LoadItems, ResetStore, Truncate
 from daycache_ray.words.records import LogRecord
@@ -45,8 +47,12 @@ recovered = store.recovered()
 records = {record.lsn: record for record in recovered.records}
 last, committed = recovered.base_lsn + len(recovered.records), recovered.commit_lsn
 say = lambda text: os.write(1, text.encode())
+compaction.STEP_ITEMS, compaction.CHANGED_STEP_ITEMS = 40, 20
+compacting = False
 say("open\\n")
 while True:
+    if compacting or chance.random() < 0.05:
+        compacting = store.compact()
     chosen = chance.random()
     if chosen < 0.03 and last > committed:
         last = chance.randint(committed, last)
@@ -132,6 +138,7 @@ def audit(directory: str, said: list[str]) -> None:
         assert [record.lsn for record in recovered.records] == list(range(recovered.base_lsn + 1, last_lsn + 1))
         assert recovered.applied_lsn <= last_lsn
         check_books(store, last_lsn)
+        assert verify(directory).damages == []
         counter = store.payload(COUNTER_KEY)
         reader = StoreReader(directory)
         found = reader.fetch(COUNTER_KEY)

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from daycache_ray.storage import compaction
 from daycache_ray.storage import log as log_file
 from daycache_ray.storage.entries import cost_bytes
 from daycache_ray.storage.large_values import is_large, pages_bytes, reference_of
@@ -70,6 +71,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.patches = [
             mock.patch.object(log_file, "LOG_RECORDS_KEPT", 6),
             mock.patch.object(log_file, "_TRIM_RECORDS", 2),
+            mock.patch.object(compaction, "STEP_ITEMS", 1),
+            mock.patch.object(compaction, "CHANGED_STEP_ITEMS", 1),
+            mock.patch.object(compaction, "REST_ITEMS_MAX", 1),
         ]
         for patch in self.patches:
             patch.start()
@@ -189,6 +193,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.base = {key: (self.epoch, base - 1, 0, value) for key, value in items.items()}
         self.records, self.applied, self.commit_lsn, self.first_lsn = [], set(), base, base + 1
         self.base_epoch = self.epoch
+
+    @rule(steps=st.integers(1, 12))
+    def compact(self, steps: int) -> None:
+        """The store is rewritten a little further, or to the end; other turns come between."""
+        for _ in range(steps):
+            if not self.store.compact():
+                break
 
     @invariant()
     def shows_the_fold(self) -> None:
