@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from daycache_ray.actors.clocks import read_clocks
 from daycache_ray.storage.fence_page import Fence
+from daycache_ray.storage.space import removals_that_fit
 from daycache_ray.storage.store import Store
 from daycache_ray.wire.failures import error_of, failure_of
 from daycache_ray.words.effects import Answer as AnswerEffect
@@ -259,9 +260,12 @@ class RequestDesk:
         if self._unchecked_bytes > UNCHECKED_BYTES_MAX:
             self._check_node(needed)
 
-    def _check_node(self, needed: int) -> None:
+    def _free_bytes(self) -> int:
         disk = os.statvfs(self._store.directory)
-        free = disk.f_bavail * disk.f_frsize
+        return disk.f_bavail * disk.f_frsize
+
+    def _check_node(self, needed: int) -> None:
+        free = self._free_bytes()
         if free < needed + FREE_BYTES_MIN:
             raise StoreFullError(
                 f"the node's shared memory has {free} bytes left, too few for {needed} more: make it larger "
@@ -275,7 +279,8 @@ class RequestDesk:
                 f"{self._shard} is full, and a strong region evicts nothing by itself: delete, set TTLs, "
                 "or give it more memory_bytes"
             )
-        victims = self._store.victims(excess, EVICT_COUNT_MAX)
+        # Evicting touches pages too: where little is left, fewer at a time, or the turn itself would not fit.
+        victims = self._store.victims(excess, min(EVICT_COUNT_MAX, removals_that_fit(self._free_bytes())))
         if not victims:
             raise RegionFullError(f"{self._shard} is full and holds nothing that could be evicted for {needed} bytes")
         self.evictions_count += len(victims)

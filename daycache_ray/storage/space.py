@@ -29,6 +29,8 @@ PUT_PAGES: Final = 8
 REMOVAL_PAGES: Final = 6
 """The same without splits."""
 
+REMOVALS_MIN: Final = 16
+
 _SPARE_PAGES_MIN: Final = 32
 _TURNS_REMEMBERED: Final = 64
 
@@ -148,6 +150,15 @@ class AllocatedSpace:
             recent = sum(pages for transaction_id, pages in self._turns if transaction_id >= pinned_since)
             self._reusable_pages = free - recent if oldest <= pinned_since else 0
         return self._turn_pages() <= self._reusable_pages
+
+
+def removals_that_fit(free_bytes: int) -> int:
+    """Return how many removals one turn can make where `free_bytes` are left; the reserve holds sixteen.
+
+    >>> removals_that_fit(0), removals_that_fit(16 * 1024 * 1024)
+    (16, 585)
+    """
+    return max(REMOVALS_MIN, free_bytes // ((REMOVAL_PAGES + 1) * PAGE_BYTES))
 
 
 def is_full(error: BaseException) -> bool:

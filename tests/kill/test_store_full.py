@@ -10,6 +10,7 @@ import pytest
 OWNER = """
 import os, sys
 from daycache_ray.storage.reader import StoreReader
+from daycache_ray.storage.space import removals_that_fit
 from daycache_ray.storage.store import Store
 from daycache_ray.words.effects import Append, Apply, Commit, FinishCopy, LoadItems, ResetStore
 from daycache_ray.words.errors import StoreFullError
@@ -19,6 +20,10 @@ from daycache_ray.words.types import ShardId
 folder, size = sys.argv[1], int(sys.argv[2])
 store = Store.open(f"{folder}/store", cluster="c", shard=ShardId("r", 0), seat=0, limit_bytes=4 << 20)
 last = 0
+
+def fitting():
+    disk = os.statvfs(folder)
+    return min(4_096, removals_that_fit(disk.f_bavail * disk.f_frsize))
 
 def turn(*records):
     store.begin()
@@ -57,7 +62,7 @@ except StoreFullError:
 while store.entries_count > kept // 2:
     gone = [
         LogRecord(last + 1 + i, 1, 3, key, target_epoch=epoch, target_lsn=lsn)
-        for i, (key, epoch, lsn) in enumerate(store.victims(1 << 40, 16))
+        for i, (key, epoch, lsn) in enumerate(store.victims(1 << 40, fitting()))
     ]
     turn(*gone)
     last += len(gone)
