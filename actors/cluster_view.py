@@ -25,6 +25,8 @@ class Seat(msgspec.Struct):
     opened: OpenedStore | None = None
     member: Member | None = None
     filling: bool = False
+    trouble: str = ""
+    """Why the last try to fill it failed."""
 
 
 class ClusterView:
@@ -79,6 +81,7 @@ class ClusterView:
         for region in self._config.regions:
             copies = region.strong_copies if region.level is CacheConsistencyLevel.STRONG else 1
             lacks += [_lack(shard_map, copies) for shard_map in cluster_map.shards[region.name]]
+        lacks += sorted({seat.trouble for seat in self._seats.values() if seat.trouble})
         return [lack for lack in lacks if lack]
 
     def _shard_map(self, shard: ShardId) -> ShardMap:

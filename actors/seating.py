@@ -146,8 +146,9 @@ class Seating:
                 self._refused(cause)
             if name:
                 self.fleet.end(name)
-            seat.actor, seat.member = "", None
+            seat.actor, seat.member, seat.trouble = "", None, reason
             return False
+        seat.trouble = ""
         self._changed()
         return True
 
