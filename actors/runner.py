@@ -190,11 +190,17 @@ class Runner:
             if self._timer_at_ns <= at_ns:
                 return  # it fires earlier than needed and is set anew then
             self._timer.cancel()
-        delay_s = max(0.0, (at_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e9)
+        # Whole milliseconds, rounded up: the loop knows no others, and a timer that fires early fires again and again.
+        delay_s = max(0, -(-(at_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // 1_000_000)) / 1e3
         self._timer_at_ns = at_ns
         self._timer = self._loop.call_later(delay_s, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        if not self._turn_is_due and not self._stopped:
+        if self._turn_is_due or self._stopped:
+            return
+        at_ns = self.machine.next_tick_ns()
+        if time.clock_gettime_ns(time.CLOCK_BOOTTIME) < at_ns:
+            self._schedule_tick(at_ns)
+        else:
             self._turn()

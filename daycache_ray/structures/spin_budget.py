@@ -39,9 +39,14 @@ class SpinBudget:
             return False
         return True
 
-    def won(self) -> None:
-        """What was waited for came while looking."""
+    def won(self, is_crowded: bool = False) -> None:
+        """What was waited for came while looking.
+
+        `is_crowded`: others ran on this core meanwhile. Then the next wait is a sleep: whoever is woken is put on
+        an idle core if there is one, whoever only gives way stays where it is.
+        """
         self._losses = 0
+        self._skips = int(is_crowded)
 
     def lost(self) -> None:
         """It did not come in time."""

@@ -20,6 +20,8 @@ _RECEIVE_BYTES = 256 * 1024
 _TIMEVAL = struct.Struct("ll")
 _SPIN_NS: Final = 250_000
 """How long an answer from this node is looked for before the thread sleeps."""
+_CROWDED_NS: Final = 20_000
+"""Who gives way for so long shares its core with somebody, mostly with the replica itself."""
 _MAY_SPIN: Final = len(os.sched_getaffinity(0)) > 1
 
 
@@ -128,16 +130,21 @@ class Connection:
 
     def _look(self, spin: SpinBudget) -> bytes | None:
         """Return what has come within a moment, without sleeping; None when nothing has."""
-        receive, give_way = self._socket.recv, os.sched_yield
-        end_ns = time.perf_counter_ns() + _SPIN_NS
-        while time.perf_counter_ns() < end_ns:
+        receive, give_way, clock_ns = self._socket.recv, os.sched_yield, time.perf_counter_ns
+        now_ns = clock_ns()
+        end_ns = now_ns + _SPIN_NS
+        is_crowded = False
+        while now_ns < end_ns:
             try:
                 data = receive(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 give_way()
             else:
-                spin.won()
+                spin.won(is_crowded)
                 return data
+            before_ns, now_ns = now_ns, clock_ns()
+            if now_ns - before_ns > _CROWDED_NS:
+                is_crowded = True
         spin.lost()
         return None
 

@@ -257,7 +257,9 @@ class Primary:
             elif ack.lsn < follower.next_lsn - 1 or not follower.in_flight:
                 follower.rewind(max(ack.lsn, follower.match_lsn))
         self.advance(now, out)
-        self.ship(follower, now, out)
+        # Records that nobody waits for go with the next tick: otherwise every acknowledgement would fetch a batch.
+        if not self.ship_at_ns or self.waiting.heap:
+            self.ship(follower, now, out)
 
     def _copy_to(self, follower: Follower, now: Instant, out: list[Effect]) -> None:
         """Begin a copy; a member in sync holds all that is settled, if it needs one it must leave the set first."""
