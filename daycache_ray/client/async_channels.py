@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from daycache_ray.client.channels import addresses_in
+from daycache_ray.client.driving import adrive, arun_each
 from daycache_ray.client.exchanges import Call, Exchange, Finish, Load, Spawn, Step, Tell, Unfinished
 from daycache_ray.client.loader_threads import hung
 from daycache_ray.client.session import Session
@@ -38,31 +39,11 @@ class AsyncChannels:
 
     async def run(self, exchange: Exchange[T]) -> T:
         """Perform an exchange to its end; raises what it raises, cancellation included."""
-        try:
-            step = next(exchange)
-            while True:
-                try:
-                    outcome = await self._perform(step)
-                except BaseException as error:
-                    step = exchange.throw(error)
-                else:
-                    step = exchange.send(outcome)
-        except StopIteration as done:
-            value: T = done.value
-            return value
+        return await adrive(exchange, self._perform)
 
     async def run_all(self, exchanges: Iterable[Exchange[dict[Any, Any]]]) -> dict[Any, Any]:
         """Perform exchanges at the same time that each give a part of a dict; one of their errors is raised."""
-        merged: dict[Any, Any] = {}
-        first_error: BaseException | None = None
-        for part in await asyncio.gather(*map(self.run, exchanges), return_exceptions=True):
-            if isinstance(part, BaseException):
-                first_error = first_error or part
-            else:
-                merged.update(part)
-        if first_error is not None:
-            raise first_error
-        return merged
+        return await arun_each(self.run, exchanges)
 
     async def actor_handle(self, name: str) -> Any:
         """Return the handle of a replica's actor."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any, TypeVar
 
+from daycache_ray.client.driving import drive, run_each
 from daycache_ray.client.exchanges import Call, Exchange, Finish, Load, Spawn, Step, Tell, Unfinished
 from daycache_ray.client.loader_threads import hung, in_background, is_done, start_load
 from daycache_ray.client.router import Router
@@ -34,31 +35,11 @@ class Channels:
 
     def run(self, exchange: Exchange[T]) -> T:
         """Perform an exchange to its end; raises what it raises."""
-        try:
-            step = next(exchange)
-            while True:
-                try:
-                    outcome = self._perform(step)
-                except BaseException as error:
-                    step = exchange.throw(error)
-                else:
-                    step = exchange.send(outcome)
-        except StopIteration as done:
-            value: T = done.value
-            return value
+        return drive(exchange, self._perform)
 
     def run_all(self, exchanges: Iterable[Exchange[dict[Any, Any]]]) -> dict[Any, Any]:
         """Perform exchanges that each give a part of a dict; the first error is raised when all were tried."""
-        merged: dict[Any, Any] = {}
-        first_error: CacheError | None = None
-        for exchange in exchanges:
-            try:
-                merged.update(self.run(exchange))
-            except CacheError as error:
-                first_error = first_error or error
-        if first_error is not None:
-            raise first_error
-        return merged
+        return run_each(self.run, exchanges)
 
     def actor_handle(self, name: str) -> Any:
         """Return the handle of a replica's actor."""

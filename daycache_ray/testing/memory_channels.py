@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import count
 from typing import Any, NoReturn, TypeVar
 
+from daycache_ray.client.driving import adrive, arun_each, drive, run_each
 from daycache_ray.client.exchanges import Call, Exchange, Finish, Spawn, Step, Tell, Unfinished
 from daycache_ray.client.exchanges import Load as LoadStep
 from daycache_ray.client.loader_threads import hung
@@ -102,32 +104,13 @@ class MemoryChannels:
         """Perform an exchange to its end; raises what it raises."""
         conversation = _Conversation(self._cluster)
         try:
-            step = next(exchange)
-            while True:
-                try:
-                    outcome = self._perform(conversation, step)
-                except BaseException as error:
-                    step = exchange.throw(error)
-                else:
-                    step = exchange.send(outcome)
-        except StopIteration as done:
-            value: T = done.value
-            return value
+            return drive(exchange, partial(self._perform, conversation))
         finally:
             conversation.end()
 
     def run_all(self, exchanges: Iterable[Exchange[dict[Any, Any]]]) -> dict[Any, Any]:
         """Perform exchanges that each give a part of a dict; the first error is raised when all were tried."""
-        merged: dict[Any, Any] = {}
-        first_error: CacheError | None = None
-        for exchange in exchanges:
-            try:
-                merged.update(self.run(exchange))
-            except CacheError as error:
-                first_error = first_error or error
-        if first_error is not None:
-            raise first_error
-        return merged
+        return run_each(self.run, exchanges)
 
     def actor_handle(self, name: str) -> Any:
         """There is no actor."""
@@ -184,32 +167,13 @@ class AsyncMemoryChannels:
         """Perform an exchange to its end; raises what it raises, cancellation included."""
         conversation = _Conversation(self._cluster)
         try:
-            step = next(exchange)
-            while True:
-                try:
-                    outcome = await self._perform(conversation, step)
-                except BaseException as error:
-                    step = exchange.throw(error)
-                else:
-                    step = exchange.send(outcome)
-        except StopIteration as done:
-            value: T = done.value
-            return value
+            return await adrive(exchange, partial(self._perform, conversation))
         finally:
             conversation.end()
 
     async def run_all(self, exchanges: Iterable[Exchange[dict[Any, Any]]]) -> dict[Any, Any]:
         """Perform exchanges at the same time that each give a part of a dict; one of their errors is raised."""
-        merged: dict[Any, Any] = {}
-        first_error: BaseException | None = None
-        for part in await asyncio.gather(*map(self.run, exchanges), return_exceptions=True):
-            if isinstance(part, BaseException):
-                first_error = first_error or part
-            else:
-                merged.update(part)
-        if first_error is not None:
-            raise first_error
-        return merged
+        return await arun_each(self.run, exchanges)
 
     async def actor_handle(self, name: str) -> Any:
         """There is no actor."""
