@@ -91,7 +91,7 @@ class Replica(HandleCalls):
         `fresh`: the cluster has never had this shard, so what lies there is of nobody and is removed.
         """
         assert self._store is None, "an actor takes one seat in its life"
-        serve_promptly()
+        serve_promptly(self._host_pid)
         self._shard = ShardId(*shard)
         self._seat = seat
         if fresh:  # before the store asks for room

@@ -75,16 +75,16 @@ def evaluate(operation: Operation, visible: Visible | None, wall_ns: int) -> Cha
     # A remembered miss is no entry, except that deleting it makes the next reader ask the origin again.
     present = visible if visible is not None and not visible.flags & _NEGATIVE else None
     if kind == OperationKind.SET:
-        return put(operation, wall_ns)
+        return _put(operation, wall_ns)
     if kind == OperationKind.DELETE:
         return Change(RecordKind.DELETE) if visible is not None else NOT_DONE
     if kind == OperationKind.ADD:
-        return put(operation, wall_ns) if present is None else NOT_DONE
+        return _put(operation, wall_ns) if present is None else NOT_DONE
     if kind == OperationKind.COMPARE_AND_SET:
         current = (present.epoch, present.lsn) if present is not None else (0, 0)
         if current != (operation.expected_epoch, operation.expected_lsn):
             return OperationResult(Outcome.CONFLICT, *current)
-        return put(operation, wall_ns)
+        return _put(operation, wall_ns)
     if kind == OperationKind.TOUCH:
         if present is None:
             return NOT_DONE
@@ -97,8 +97,7 @@ def evaluate(operation: Operation, visible: Visible | None, wall_ns: int) -> Cha
     return _increment(operation, present, wall_ns)
 
 
-def put(operation: Operation, wall_ns: int) -> Change:
-    """Return what an unconditional write appends, whatever the key had."""
+def _put(operation: Operation, wall_ns: int) -> Change:
     ttl_ns = operation.ttl_ns
     expires = wall_ns + ttl_ns if ttl_ns > 0 else 0
     return Change(_PUT, operation.value, operation.codec, operation.flags & _NOT_LARGE, expires, operation.cost_us)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from daycache_ray.protocol.deduplication import Window
-from daycache_ray.protocol.evaluation import NEEDS_PAYLOAD, Change, Visible, evaluate, put
+from daycache_ray.protocol.evaluation import NEEDS_PAYLOAD, Change, Visible, evaluate
 from daycache_ray.protocol.replica.primary import NOT_PRIMARY, Primary
 from daycache_ray.protocol.replica.state import ReplicaState
 from daycache_ray.words.effects import Answer, AnswerFill, Effect, Refuse
@@ -157,11 +157,10 @@ class Writing:
         """Return the record that an operation appends at `lsn`, if it does, and its answer."""
         term = self.state.term
         strong = m.level == STRONG
-        if operation.kind == SET:
-            change: Change | OperationResult = put(operation, wall_ns)
-        else:
+        newest: Visible | None = None
+        if operation.kind != SET:
             newest = self._newest(operation.key, needs_payload=operation.kind in NEEDS_PAYLOAD)
-            change = evaluate(operation, newest, wall_ns)
+        change = evaluate(operation, newest, wall_ns)
         if type(change) is Change:
             record = LogRecord(
                 lsn, term, change.kind, operation.key, change.value, change.codec, change.flags,
