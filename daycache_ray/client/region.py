@@ -11,13 +11,14 @@ from daycache_ray.client.bounded_reads import limit_of
 from daycache_ray.client.cached import CachedDecorator
 from daycache_ray.client.channels import Channels
 from daycache_ray.client.node_reads import FAR
-from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
+from daycache_ray.client.region_core import RegionCore
 from daycache_ray.client.region_reads import ABSENT
+from daycache_ray.client.whole_region import WholeRegion
 from daycache_ray.words.config import RegionConfig
-from daycache_ray.words.types import Entry, Key, Level, RegionStatistics, Version
+from daycache_ray.words.types import Entry, Key, Level, Version
 
 
-class Region:
+class Region(WholeRegion):
     """One key space of a cluster. Threads may share it.
 
     In every call `level` is "strong", "eventual" or "weak" (None: the region's own), `deadline_s` the
@@ -271,38 +272,6 @@ class Region:
         """
         yield self._run(self._reads.view(key, level, deadline_s))
 
-    def scan(self, prefix: Key = "", *, deadline_s: float | None = None) -> Iterator[Key]:
-        """Go through the keys that begin with `prefix`, shard by shard, in no promised order.
-
-        Keys written or removed meanwhile may come or not. A key comes as str where its bytes are UTF-8.
-        `deadline_s` is for each message of up to 1 000 keys.
-        """
-        raw = prefix_bytes(prefix)
-        self._core.session.check_open()
-        for part in self._core.parts():
-            cursor = b""
-            while True:
-                page = self._run(self._core.scan_page(part, raw, cursor, deadline_s))
-                yield from texts(page.keys)
-                cursor = page.cursor
-                if not cursor:
-                    break
-
-    def clear(self, *, deadline_s: float | None = None) -> int:
-        """Remove all entries of this service, and return how many there were.
-
-        Entries written meanwhile may stay. `deadline_s` is for each message of up to 1 000 keys.
-        """
-        removed_count = 0
-        for part in self._core.parts():
-            cursor = b""
-            while True:
-                count, cursor = self._run(self._core.clear_page(part, cursor, deadline_s))
-                removed_count += count
-                if not cursor:
-                    break
-        return removed_count
-
     def cached(
         self,
         *,
@@ -323,24 +292,3 @@ class Region:
         """
         self._core.check_cached(ttl_s, level)
         return CachedDecorator(self, {"ttl_s": ttl_s, "key": key, "level": level})
-
-    def flush(self, *, deadline_s: float | None = None) -> None:
-        """Send the WEAK writes that wait, and wait until they are applied; what is lost is counted."""
-        self._core.session.check_open()
-        for number in self._core.weak.busy_shards():
-            part = self._core.parts()[number]
-            self._run(self._writes.flush(part, self._core.deadline_at_s(deadline_s)))
-
-    def statistics(self, *, deadline_s: float | None = None) -> RegionStatistics:
-        """Return the region's counters, summed over its primaries, and this client's own."""
-        exchanges = [self._core.shard_statistics(part, deadline_s) for part in self._core.parts()]
-        return self._core.statistics(self._run_all(exchanges))
-
-    def shard_for(self, key: Key) -> Any:
-        """Return the handle of the Ray actor that is primary for `key`.
-
-        Its methods take the same keys: `ray.get(region.shard_for(key).get.remote(key))`. After a
-        failover another actor is primary: ask again.
-        """
-        name = self._core.primary_actor_name(key)
-        return self._channels.actor_handle(name)
