@@ -270,6 +270,7 @@ class Replica(HandleCalls):
             if horizon_ns != seen_ns:
                 seen_ns = horizon_ns
                 self._post(NextExpiry(self._store.next_expiry_ns(horizon_ns)))
+            self._store.removals.forget_silent(read_clocks().boot_ns)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -286,6 +287,7 @@ class Replica(HandleCalls):
         store = self._store.statistics()
         return {
             **{name: getattr(store, name) for name in STORE_FIELDS},
+            **self._store.removals.fields(),
             "region": self._shard.region,
             "shard": self._shard.number,
             "seat": self._seat,

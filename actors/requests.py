@@ -15,6 +15,7 @@ from daycache_ray.actors.clocks import read_clocks
 from daycache_ray.storage.fence_page import Fence
 from daycache_ray.storage.space import removals_that_fit
 from daycache_ray.storage.store import Store
+from daycache_ray.structures.store_keys import service_prefix
 from daycache_ray.wire.failures import error_of, failure_of
 from daycache_ray.words.effects import Answer as AnswerEffect
 from daycache_ray.words.effects import AnswerFill, Effect, PublishFence, Refuse, Serve
@@ -22,6 +23,7 @@ from daycache_ray.words.errors import (
     CacheError,
     CorruptRecordError,
     InvalidArgumentError,
+    NotPrimaryError,
     RegionFullError,
     StoreFullError,
     ValueTooLargeError,
@@ -41,10 +43,12 @@ from daycache_ray.words.operations import (
     Hello,
     Operation,
     Read,
+    Removed,
     Request,
     Scan,
     Scanned,
     StatisticsAnswer,
+    TakeRemovals,
     Write,
     Written,
 )
@@ -123,6 +127,8 @@ class RequestDesk:
             self._post(FillFailed(self._token(caller, request.id, None), request.number, request.message))  # type: ignore[union-attr]
         elif kind is Scan:
             self._scan(caller, request)  # type: ignore[arg-type]
+        elif kind is TakeRemovals:
+            self._take_removals(caller, request)  # type: ignore[arg-type]
         elif kind is AskStatistics:
             caller.answer(StatisticsAnswer(request.id, self._statistics()))  # type: ignore[union-attr]
         else:
@@ -227,6 +233,20 @@ class RequestDesk:
         service = request.service.encode()
         keys, cursor = self._store.scan(service, request.prefix, request.cursor, limit, horizon_ns)
         caller.answer(Scanned(request.id, keys, cursor))
+
+    def _take_removals(self, caller: Caller, request: TakeRemovals) -> None:
+        if self._store.fence.read().role != Role.PRIMARY:
+            raise NotPrimaryError(f"this replica of {self._shard} is not primary: fetch the cluster map")
+        removals = self._store.removals
+        if request.count_max <= 0:
+            removals.forget(request.follower)
+            caller.answer(Removed(request.id, [], False, request.given_count, 0))
+            return
+        owner = service_prefix(request.service.encode())
+        count_max = min(request.count_max, BATCH_OPERATIONS_MAX)
+        now_ns = self.clocks().boot_ns
+        taken = removals.take(request.follower, owner, request.causes, request.given_count, count_max, now_ns)
+        caller.answer(Removed(request.id, *taken))
 
     def _export(self, key: bytes, hidden_ns: int) -> bytes | None:
         record = self._store.get(key)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from daycache_ray.client.cache import Cache, Region, connect
     from daycache_ray.client.optimizer import AdaptiveCacheOptimizer
     from daycache_ray.client.orchestrator import CacheOrchestrator
+    from daycache_ray.client.removals import RemovalSubscription
     from daycache_ray.codecs.registry import register_type
     from daycache_ray.origins.files import FileLoader
     from daycache_ray.origins.http import HttpLoader
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         WriteError,
     )
     from daycache_ray.words.ports import MISSING, BatchLoader, Loader
+    from daycache_ray.words.removals import Removal, RemovalCause
     from daycache_ray.words.types import (
         AccessPattern,
         CacheConsistencyLevel,
@@ -101,6 +103,9 @@ __all__ = [
     "Version",
     "RegionStatistics",
     "ShardStatistics",
+    "Removal",
+    "RemovalCause",
+    "RemovalSubscription",
     "register_type",
     "Loader",
     "BatchLoader",
@@ -167,6 +172,8 @@ _HOMES = {
         "CacheRegion CacheConsistencyLevel Entry Version RegionStatistics ShardStatistics CacheOptimizationContext "
         "AccessPattern"
     ),
+    "daycache_ray.client.removals": "RemovalSubscription",
+    "daycache_ray.words.removals": "Removal RemovalCause",
     "daycache_ray.codecs.registry": "register_type",
     "daycache_ray.words.ports": "Loader BatchLoader MISSING",
     "daycache_ray.origins.sql": "SqlLoader",

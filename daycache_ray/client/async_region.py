@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
@@ -13,7 +14,9 @@ from daycache_ray.client.cached import AsyncCachedDecorator
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
 from daycache_ray.client.region_reads import ABSENT
+from daycache_ray.client.removals import AsyncListener, RemovalSubscription
 from daycache_ray.words.config import RegionConfig
+from daycache_ray.words.removals import RemovalCause
 from daycache_ray.words.types import Entry, Key, Level, RegionStatistics, Version
 
 
@@ -261,6 +264,17 @@ class AsyncRegion:
         for number in self._core.weak.busy_shards():
             part = self._core.parts()[number]
             await self._run(self._writes.flush(part, self._core.deadline_at_s(deadline_s)))
+
+    async def on_removed(
+        self, listener: AsyncListener, causes: Iterable[RemovalCause | str] | None = None
+    ) -> RemovalSubscription:
+        """See Region.on_removed; the listener is called in this event loop, and awaited where it is to be."""
+        subscription = RemovalSubscription(self._core, listener, causes)
+        subscription.deliver_in(asyncio.get_running_loop())
+        for exchange in subscription.exchanges():
+            await self._run(exchange)
+        self._core.follow(subscription)
+        return subscription
 
     async def statistics(self, *, deadline_s: float | None = None) -> RegionStatistics:
         """See Region.statistics."""

@@ -21,6 +21,7 @@ from daycache_ray.client.flusher import END_S, Flusher
 from daycache_ray.client.map_watch import MapWatch
 from daycache_ray.client.region import Region
 from daycache_ray.client.region_core import RegionCore
+from daycache_ray.client.removals import RemovalSubscription
 from daycache_ray.client.session import Session, disown_all
 from daycache_ray.client.tracing import traced
 from daycache_ray.client.weak_writes import WeakWrites
@@ -53,9 +54,14 @@ class Desk:
             core = self._cores.get(name)
             if core is None:
                 core = RegionCore(self.session, self.session.config.region(name), WeakWrites(self.flusher.wake))
+                core.follow = self.follow
                 self._cores[name] = core
                 self.stream.add(core.reads)
             return core
+
+    def follow(self, subscription: RemovalSubscription) -> None:
+        """Serve a listener until it is cancelled, or this is closed."""
+        subscription.start(self.channels.run)
 
     def sibling(self, service: str) -> Desk:
         """Return a desk on the same cluster for another service; raises as `connect`."""

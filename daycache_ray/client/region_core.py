@@ -5,7 +5,7 @@ Scans and statistics, which go through all shards, are here too. Sends nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from daycache_ray.client.arguments import REGION_TTL, deadline_of, key_text, level_number, ttl_ns_of
@@ -20,6 +20,7 @@ from daycache_ray.structures.store_keys import service_prefix, store_key
 from daycache_ray.words.config import RegionConfig
 from daycache_ray.words.errors import InvalidArgumentError, ShardUnavailableError
 from daycache_ray.words.operations import AskStatistics, Scan, Scanned, StatisticsAnswer
+from daycache_ray.words.removals import CAUSES
 from daycache_ray.words.types import RegionStatistics, ShardId, ShardStatistics
 
 SCAN_KEYS: Final = 1_000
@@ -34,6 +35,7 @@ _SUMS: Final = (
     "expirations_count",
     "loads_count",
     "prefetched_count",
+    *(f"removed_{cause.value}_count" for cause in CAUSES),
 )
 
 
@@ -48,6 +50,8 @@ class RegionCore:
         self.bounded = BoundedReads(self.reads)
         self.writes = RegionWrites(self.reads, weak)
         self.loads = RegionLoads(self.reads, self.writes)
+        self.follow: Callable[[Any], None] = lambda subscription: None
+        """Serves a RemovalSubscription from now on; whoever owns the session puts the right one here."""
 
     def parts(self) -> list[ShardSession]:
         """Return the region's shards."""

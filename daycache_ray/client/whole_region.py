@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from daycache_ray.client.channels import Channels
 from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
+from daycache_ray.client.removals import Listener, RemovalSubscription
+from daycache_ray.words.removals import RemovalCause
 from daycache_ray.words.types import Key, RegionStatistics
 
 
@@ -54,6 +56,29 @@ class WholeRegion:
         for number in self._core.weak.busy_shards():
             part = self._core.parts()[number]
             self._channels.run(self._core.writes.flush(part, self._core.deadline_at_s(deadline_s)))
+
+    def on_removed(
+        self, listener: Listener, causes: Iterable[RemovalCause | str] | None = None
+    ) -> RemovalSubscription:
+        """Call `listener` with a Removal for every version of an entry that goes from now on.
+
+        At most once each, soon after, and never from the data path: in a thread of its own, in the order in which
+        the versions of one shard went. A listener that is too slow loses the oldest of what waits, 16 384 a shard,
+        which `lost_count` of the answer says; what goes while another primary takes over is not delivered. Only keys
+        of this service are heard of.
+
+        Args:
+            listener: a function of one Removal. It may use the cache. What it raises is logged and counted.
+            causes: RemovalCause or their values, "explicit", "replaced", "expired", "evicted", "invalidated",
+                "lost"; None: all of them.
+
+        Returns the subscription: `cancel()` it, or use it in a `with` block.
+        """
+        subscription = RemovalSubscription(self._core, listener, causes)
+        for exchange in subscription.exchanges():
+            self._channels.run(exchange)
+        self._core.follow(subscription)
+        return subscription
 
     def statistics(self, *, deadline_s: float | None = None) -> RegionStatistics:
         """Return the region's counters, summed over its primaries, and this client's own."""

@@ -73,7 +73,7 @@ class SimulatedStore:
     def get(self, key: bytes) -> bytes | None:
         """Return the visible record with its header."""
         entry = self.entries.get(key)
-        return _packed(entry) if entry is not None else None
+        return packed(entry) if entry is not None else None
 
     def payload(self, key: bytes) -> bytes | None:
         """Return the visible value."""
@@ -82,7 +82,7 @@ class SimulatedStore:
 
     def open_snapshot(self) -> SimulatedSnapshot:
         """Return everything visible now."""
-        return SimulatedSnapshot([(key, _packed(entry)) for key, entry in sorted(self.entries.items())])
+        return SimulatedSnapshot([(key, packed(entry)) for key, entry in sorted(self.entries.items())])
 
     def recovered(self) -> Recovered:
         """Return what a new machine starts from."""
@@ -197,6 +197,7 @@ class SimulatedStore:
         self.horizon_ns = effect.horizon_ns
 
 
-def _packed(entry: StoredEntry) -> bytes:
+def packed(entry: StoredEntry) -> bytes:
+    """Return an entry as a record with header."""
     header = HEADER.pack(entry.epoch, entry.lsn, entry.expires_at_ns, 0, 0, entry.codec, entry.flags, 0)
     return header + entry.value

@@ -23,15 +23,18 @@ from daycache_ray.storage.log import INLINE_VALUE_BYTES_MAX, Log
 from daycache_ray.storage.reader_lag import reader_lag
 from daycache_ray.storage.space import PUT_PAGES, REMOVAL_PAGES, AllocatedSpace
 from daycache_ray.storage.state import STATE_KEY, State, assign_state, pack_state, unpack_state
+from daycache_ray.structures.removal_ledger import RemovalLedger
 from daycache_ray.words.effects import Commit, FinishCopy
 from daycache_ray.words.errors import StoreFormatError
 from daycache_ray.words.limits import INLINE_RECORD_BYTES_MAX, KEY_BYTES_MAX, LOG_BYTES_KEPT
 from daycache_ray.words.records import HEADER, HEADER_BYTES, LogRecord, RecordKind
+from daycache_ray.words.removals import LOST
 
 _PACK_HEADER = HEADER.pack
 _U64 = struct.Struct("<Q").unpack_from
 _LSN_OFFSET = 8
 _ORDER_OFFSET = 24
+_VERSION_BYTES = 16
 
 _PUT = int(RecordKind.PUT)
 _DELETE = int(RecordKind.DELETE)
@@ -89,6 +92,7 @@ class Generation:
         except BaseException:
             self.close()
             raise
+        self.removals = RemovalLedger()
         self._before: State = self.state
         self._keep_lsn: int | None = None
         self._unchecked_records = 0
@@ -143,6 +147,8 @@ class Generation:
             image = self.images.image(transaction, undone_lsn)
             if visible != image:
                 self.entries.replace(transaction, key, visible, image)
+                if visible is not None and (image is None or visible[:_VERSION_BYTES] != image[:_VERSION_BYTES]):
+                    self.removals.note(LOST, key, visible)
             self.images.drop(transaction, undone_lsn)
         if lsn < state.last_lsn:
             self.log.truncate(transaction, lsn)
@@ -272,6 +278,8 @@ class Generation:
             self.images.note(transaction, lsn, key, visible)
         if result is not visible:
             self.entries.replace(transaction, key, visible, result)
+            if visible is not None:
+                self.removals.note_applied(record, key, visible, self.state.horizon_ns)
 
     def _apply_below(
         self, transaction: lmdb.Transaction[bytes], record: LogRecord, undoable: bool, chain: list[int]

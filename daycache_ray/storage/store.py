@@ -29,6 +29,7 @@ from daycache_ray.storage.snapshot import StoreSnapshot, inline_record
 from daycache_ray.storage.space import is_full, raise_full
 from daycache_ray.storage.statistics import StoreStatistics, statistics_of
 from daycache_ray.storage.visited_page import VisitedPage, buckets_for
+from daycache_ray.structures.removal_ledger import RemovalLedger
 from daycache_ray.words.effects import Append, Apply, Commit, FinishCopy, LoadItems, ResetStore, Truncate
 from daycache_ray.words.errors import StoreFormatError
 from daycache_ray.words.ports import Snapshot
@@ -76,15 +77,9 @@ class Store:
 
     @classmethod
     def open(
-        cls,
-        directory: str,
-        *,
-        cluster: str,
-        shard: ShardId,
-        seat: int,
-        limit_bytes: int,
+        cls, directory: str, *, cluster: str, shard: ShardId, seat: int, limit_bytes: int,
         eviction: Eviction = "two_hands",
-    ) -> Store:
+    ) -> Store:  # fmt: skip
         """Open the store in `directory` (see directory.replica_directory), or make an empty one.
 
         Raises:
@@ -202,6 +197,11 @@ class Store:
         snapshot = StoreSnapshot(self._current)
         self._snapshots.add(snapshot)
         return snapshot
+
+    @property
+    def removals(self) -> RemovalLedger:
+        """What went from here, by cause."""
+        return self._current.removals
 
     @property
     def used_bytes(self) -> int:
@@ -325,7 +325,7 @@ class Store:
     def _swap(self, successor: Generation) -> None:
         """The successor is committed: readers first (rule R31), then remove what they came from."""
         former, self._current = self._current, successor
-        self._active = successor
+        self._active, successor.removals = successor, former.removals
         self.fence.set_generation(successor.number)
         self._close_snapshots()
         directories.remove_folder(former.path)

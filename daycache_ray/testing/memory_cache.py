@@ -16,11 +16,14 @@ from daycache_ray.client.cache import Cache, Desk
 from daycache_ray.client.flusher import END_S
 from daycache_ray.client.region_core import RegionCore
 from daycache_ray.client.region_reads import RegionReads
-from daycache_ray.client.session import Session
+from daycache_ray.client.removals import RemovalSubscription
+from daycache_ray.client.session import Session, ShardSession
 from daycache_ray.testing.memory_channels import AsyncMemoryChannels, MemoryChannels
 from daycache_ray.testing.memory_cluster import STARTED_AT_S, MemoryCluster
 from daycache_ray.words.config import ClusterConfig
 from daycache_ray.words.errors import CacheError
+from daycache_ray.words.operations import Removed
+from daycache_ray.words.removals import Removal
 
 
 class MemoryFlusher:
@@ -68,7 +71,29 @@ class MemoryDesk(Desk):
         self.stream: Any = NoStream()
         self._cores: dict[str, RegionCore] = {}
         self._lock = threading.Lock()
+        self._subscriptions: list[RemovalSubscription] = []
         cluster.add(self.session, self.flush)
+        cluster.after_advance(self.deliver_removals)
+
+    def follow(self, subscription: RemovalSubscription) -> None:
+        """Deliver to a listener whenever the clock was moved."""
+        self._subscriptions.append(subscription)
+
+    def deliver_removals(self) -> None:
+        """Deliver what went, where there is a primary to ask."""
+        self._subscriptions = [one for one in self._subscriptions if one.is_active]
+        for subscription in self._subscriptions:
+            for part in subscription.parts():
+                while removals := self._removals(subscription, part):
+                    subscription.deliver(removals)
+
+    def _removals(self, subscription: RemovalSubscription, part: ShardSession) -> list[Removal]:
+        member = self.cluster.router.primary(part.shard)
+        if member is None or self.session.closed_because:
+            return []
+        with self.cluster.lock:
+            answer = self.cluster.send(member, subscription.build(part), 0).value
+        return subscription.take(part, answer) if isinstance(answer, Removed) else []
 
     def sibling(self, service: str) -> MemoryDesk:
         """Return a desk of the same cluster for another service."""
@@ -127,8 +152,8 @@ def memory_cache(
     """Return a cache that behaves as a connected one and lives in this process alone.
 
     Calls, levels, answers and errors are those of a cluster, because the same code gives them. What differs:
-    every read asks the primary (`served_by` is never "memory"), nothing is prefetched, and where a region is
-    full what was written longest ago goes.
+    every read asks the primary (`served_by` is never "memory"), nothing is prefetched, listeners to removals hear
+    of them when the clock is moved, and where a region is full what was written longest ago goes.
 
     Args:
         config: its regions; None: the three built-in ones.

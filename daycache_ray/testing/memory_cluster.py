@@ -91,6 +91,7 @@ class MemoryCluster:
         self._errors: deque[CacheError] = deque()
         self._loads: set[Load] = set()
         self._flushes: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self._afters: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._requests = count(1)
         if copies < 1:
@@ -132,6 +133,14 @@ class MemoryCluster:
             if call is not None:
                 call()
         self.pass_until(self._boot_ns + round(seconds * 1e9))
+        for after in list(self._afters):
+            call = after()
+            if call is not None:
+                call()
+
+    def after_advance(self, call: Callable[[], None]) -> None:
+        """Call this whenever the clock was moved, as long as its object lives."""
+        self._afters.append(weakref.WeakMethod(call))
 
     def pass_until(self, boot_ns: int) -> None:
         """Let time pass up to a moment, doing on the way what is due."""

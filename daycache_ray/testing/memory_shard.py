@@ -288,4 +288,5 @@ class MemoryShard:
             "replication_lag_records": machine.last_lsn - machine.held_lsn,
             "turns_count": 0,
             "messages_count": 0,
+            **store.removals.fields(),
         }

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from daycache_ray.simulation.store import SimulatedStore, StoredEntry
-from daycache_ray.words.effects import FinishCopy, PublishFence
-from daycache_ray.words.records import HEADER_BYTES, Flag
+from daycache_ray.simulation.store import SimulatedStore, StoredEntry, packed
+from daycache_ray.structures.removal_ledger import RemovalLedger
+from daycache_ray.words.effects import FinishCopy, PublishFence, Truncate
+from daycache_ray.words.records import HEADER_BYTES, Flag, LogRecord
+from daycache_ray.words.removals import LOST
 from daycache_ray.words.types import Role
 
 ENTRY_BYTES: Final = HEADER_BYTES + 45
@@ -64,6 +66,7 @@ class MemoryStore(SimulatedStore):
         self.limit_bytes = limit_bytes
         self.fence = MemoryFence()
         self.directory = "/"
+        self.removals = RemovalLedger()
 
     @property
     def entries_count(self) -> int:
@@ -115,6 +118,19 @@ class MemoryStore(SimulatedStore):
             last = key
         return found, b""
 
+    def _show(self, record: LogRecord, undoable: bool) -> None:
+        before = self.entries.get(record.key)
+        super()._show(record, undoable)
+        if before is not None and self.entries.get(record.key) is not before:
+            self.removals.note_applied(record, record.key, packed(before), self.horizon_ns)
+
+    def _truncate(self, effect: Truncate) -> None:
+        undone = {key: self.entries.get(key) for lsn, key, _, _ in self.undo if lsn > effect.lsn}
+        super()._truncate(effect)
+        for key, before in undone.items():
+            after = self.entries.get(key)
+            if before is not None and (after is None or after[:2] != before[:2]):
+                self.removals.note(LOST, key, packed(before))
 
     def _finish(self, effect: FinishCopy) -> None:
         super()._finish(effect)

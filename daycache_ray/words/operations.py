@@ -180,6 +180,23 @@ class AskStatistics(msgspec.Struct, frozen=True, array_like=True, tag="statistic
     shard: int
 
 
+class TakeRemovals(msgspec.Struct, frozen=True, array_like=True, tag="take-removals"):
+    """Asks a primary for what went since the last time; whoever asks first is followed from then on.
+
+    `follower` is random 63 bits of one listener; bit i of `causes` says whether it wants cause number i (see
+    words.removals). `given_count`: how many it has got from this replica. `count_max` 0: it wants no more.
+    """
+
+    id: int
+    region: str
+    shard: int
+    service: str
+    follower: int
+    causes: int
+    given_count: int
+    count_max: int
+
+
 class Accesses(msgspec.Struct, frozen=True, array_like=True, tag="accesses"):
     """What one client asked for, in order; to the prefetcher's socket. No answer.
 
@@ -194,7 +211,9 @@ class Accesses(msgspec.Struct, frozen=True, array_like=True, tag="accesses"):
     hits: bytes
 
 
-Request: TypeAlias = Hello | Read | Write | FillAsk | FillStore | FillFail | Scan | AskStatistics | Accesses
+Request: TypeAlias = (
+    Hello | Read | Write | FillAsk | FillStore | FillFail | Scan | AskStatistics | TakeRemovals | Accesses
+)
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
@@ -242,6 +261,20 @@ class Scanned(msgspec.Struct, frozen=True, array_like=True, tag="scanned"):
     cursor: bytes
 
 
+class Removed(msgspec.Struct, frozen=True, array_like=True, tag="removed"):
+    """What went: (user key, epoch, LSN, number of the cause), oldest first.
+
+    `begun`: the follower was not known here, so what went before is not in it. `given_count` and `lost_count`
+    are sums since then.
+    """
+
+    id: int
+    removals: list[tuple[bytes, int, int, int]]
+    begun: bool
+    given_count: int
+    lost_count: int
+
+
 class StatisticsAnswer(msgspec.Struct, frozen=True, array_like=True, tag="statistics-answer"):
     """The fields of `ShardStatistics`."""
 
@@ -258,4 +291,4 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
     fields: dict[str, Any]
 
 
-Answer: TypeAlias = Welcome | Found | Written | FillAnswer | Scanned | StatisticsAnswer | Failure
+Answer: TypeAlias = Welcome | Found | Written | FillAnswer | Scanned | Removed | StatisticsAnswer | Failure

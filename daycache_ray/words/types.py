@@ -170,6 +170,15 @@ class ShardStatistics:
     """Turns that were committed since that transaction began."""
     pinned_bytes_max: int = 0
     """Memory that it keeps from being used again, at most."""
+    removed_explicit_count: int = 0
+    """What went from its store since its process began, by cause (RemovalCause): of this replica in every role."""
+    removed_replaced_count: int = 0
+    removed_expired_count: int = 0
+    removed_evicted_count: int = 0
+    removed_invalidated_count: int = 0
+    removed_lost_count: int = 0
+    removal_followers_count: int = 0
+    """How many clients listen to that."""
 
     def __repr__(self) -> str:
         return (
@@ -204,6 +213,13 @@ class RegionStatistics:
     """Loads that this client ran behind an answer."""
     breaker_openings_count: int = 0
     """How often this client began to leave an origin alone."""
+    removed_explicit_count: int = 0
+    """What went from the primaries' stores since their processes began, by cause; see RemovalCause."""
+    removed_replaced_count: int = 0
+    removed_expired_count: int = 0
+    removed_evicted_count: int = 0
+    removed_invalidated_count: int = 0
+    removed_lost_count: int = 0
 
     @property
     def hit_ratio(self) -> float:
