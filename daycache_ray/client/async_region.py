@@ -11,6 +11,7 @@ from daycache_ray.client.arguments import REGION_TTL, RegionTtl
 from daycache_ray.client.async_channels import AsyncChannels
 from daycache_ray.client.bounded_reads import limit_of
 from daycache_ray.client.cached import AsyncCachedDecorator
+from daycache_ray.client.lifetimes import Moment, lifetime
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
 from daycache_ray.client.region_reads import ABSENT
@@ -108,22 +109,24 @@ class AsyncRegion:
         value: Any,
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        expires_at: Moment | None = None,
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> Version:
         """See Region.set."""
-        return await self._run(self._writes.set(key, value, ttl_s, level, deadline_s))
+        return await self._run(self._writes.set(key, value, lifetime(ttl_s, expires_at), level, deadline_s))
 
     async def set_many(
         self,
         values: Mapping[Key, Any],
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        expires_at: Moment | None = None,
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> dict[Key, Version]:
         """See Region.set_many; shards are written at the same time."""
-        return await self._run_all(self._writes.set_many(values, ttl_s, level, deadline_s))
+        return await self._run_all(self._writes.set_many(values, lifetime(ttl_s, expires_at), level, deadline_s))
 
     async def add(
         self,
@@ -150,11 +153,12 @@ class AsyncRegion:
         key: Key,
         ttl_s: float | RegionTtl | None = REGION_TTL,
         *,
+        expires_at: Moment | None = None,
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> bool:
         """See Region.touch."""
-        return await self._run(self._writes.touch(key, ttl_s, level, deadline_s))
+        return await self._run(self._writes.touch(key, lifetime(ttl_s, expires_at), level, deadline_s))
 
     async def ttl(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> float | None:
         """See Region.ttl."""

@@ -10,6 +10,7 @@ from daycache_ray.client.arguments import REGION_TTL, RegionTtl
 from daycache_ray.client.bounded_reads import limit_of
 from daycache_ray.client.cached import CachedDecorator
 from daycache_ray.client.channels import Channels
+from daycache_ray.client.lifetimes import Moment, lifetime
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore
 from daycache_ray.client.region_reads import ABSENT
@@ -23,7 +24,8 @@ class Region(WholeRegion):
 
     In every call `level` is "strong", "eventual" or "weak" (None: the region's own), `deadline_s` the
     seconds after which it gives up (None: 5), and `ttl_s` the seconds that an entry lives (None: for
-    ever; left out: what the region's configuration says).
+    ever; left out: what the region's configuration says). `expires_at` in its place is the moment until
+    which it lives, exactly: a datetime with a time zone, or seconds since 1970.
 
     Every call raises InvalidKeyError, InvalidTtlError, UnknownLevelError or InvalidArgumentError for
     wrong arguments, CacheClosedError after close, ShardUnavailableError or DeadlineExceededError when
@@ -125,6 +127,7 @@ class Region(WholeRegion):
         value: Any,
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        expires_at: Moment | None = None,
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> Version:
@@ -135,13 +138,14 @@ class Region(WholeRegion):
             NotEnoughReplicasError: STRONG, and too few copies are in sync: nothing was written.
             RegionFullError: nothing in the region may be evicted.
         """
-        return self._run(self._writes.set(key, value, ttl_s, level, deadline_s))
+        return self._run(self._writes.set(key, value, lifetime(ttl_s, expires_at), level, deadline_s))
 
     def set_many(
         self,
         values: Mapping[Key, Any],
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        expires_at: Moment | None = None,
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> dict[Key, Version]:
@@ -150,7 +154,7 @@ class Region(WholeRegion):
         All values are checked before the first is sent. When a shard fails the others are written all
         the same, and then its error is raised.
         """
-        return self._run_all(self._writes.set_many(values, ttl_s, level, deadline_s))
+        return self._run_all(self._writes.set_many(values, lifetime(ttl_s, expires_at), level, deadline_s))
 
     def add(
         self,
@@ -177,11 +181,12 @@ class Region(WholeRegion):
         key: Key,
         ttl_s: float | RegionTtl | None = REGION_TTL,
         *,
+        expires_at: Moment | None = None,
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> bool:
         """Give an entry a new time to live from now on; return whether there is one."""
-        return self._run(self._writes.touch(key, ttl_s, level, deadline_s))
+        return self._run(self._writes.touch(key, lifetime(ttl_s, expires_at), level, deadline_s))
 
     def ttl(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> float | None:
         """Return the seconds that an entry has to live; None where it never expires or is not there."""

@@ -19,6 +19,7 @@ from daycache_ray.client.arguments import (
     ttl_ns_of,
 )
 from daycache_ray.client.exchanges import Exchange, converse
+from daycache_ray.client.lifetimes import Until, ttl_ns_until
 from daycache_ray.client.records import with_long_key
 from daycache_ray.client.region_reads import Place, RegionReads
 from daycache_ray.client.router import Pause
@@ -193,6 +194,8 @@ class RegionWrites:
         )
 
     def _ttl_ns(self, ttl_s: Any) -> int:
+        if type(ttl_s) is Until:
+            return ttl_ns_until(ttl_s, self._session.wall_ns())
         if ttl_s is REGION_TTL:
             ttl_s = self._config.ttl_s
         ttl_ns = ttl_ns_of(ttl_s)

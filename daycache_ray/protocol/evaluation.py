@@ -61,12 +61,14 @@ _NUMBER_LIMIT: Final = 2**63
 
 
 def expiry_ns(ttl_ns: int, wall_ns: int) -> int:
-    """Return the wall-clock nanoseconds at which a TTL that starts now ends; 0 for never.
+    """Return the wall-clock nanoseconds at which a TTL that starts now ends, see Operation; 0 for never.
 
-    >>> expiry_ns(5, 1000), expiry_ns(0, 1000)
-    (1005, 0)
+    >>> expiry_ns(5, 1000), expiry_ns(0, 1000), expiry_ns(-3000, 1000)
+    (1005, 0, 3000)
     """
-    return wall_ns + ttl_ns if ttl_ns > 0 else 0
+    if ttl_ns > 0:
+        return wall_ns + ttl_ns
+    return -ttl_ns if ttl_ns < -1 else 0
 
 
 def evaluate(operation: Operation, visible: Visible | None, wall_ns: int) -> Change | OperationResult:
@@ -98,8 +100,7 @@ def evaluate(operation: Operation, visible: Visible | None, wall_ns: int) -> Cha
 
 
 def _put(operation: Operation, wall_ns: int) -> Change:
-    ttl_ns = operation.ttl_ns
-    expires = wall_ns + ttl_ns if ttl_ns > 0 else 0
+    expires = expiry_ns(operation.ttl_ns, wall_ns) if operation.ttl_ns else 0
     return Change(_PUT, operation.value, operation.codec, operation.flags & _NOT_LARGE, expires, operation.cost_us)
 
 

@@ -38,7 +38,8 @@ class OperationKind(enum.IntEnum):
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One write. `ttl_ns` 0 means never; -1 means: keep what the entry has (INCREMENT)."""
+    """One write. `ttl_ns` 0 means never; -1: keep what the entry has (INCREMENT); below: until the wall-clock
+    nanoseconds -`ttl_ns`, whatever the clock says now."""
 
     kind: int
     key: bytes
