@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import structlog
@@ -35,9 +36,12 @@ class OpenedStore(NamedTuple):
 
 
 async def open_store(
-    directory: str, cluster: str, shard: ShardId, seat: int, region: RegionConfig, *, fresh: bool
-) -> Store:
+    directory: str, cluster: str, shard: ShardId, seat: int, region: RegionConfig, shares: Mapping[bytes, int], *,
+    fresh: bool,
+) -> Store:  # fmt: skip
     """Open the store in `directory`, warm where one is there; `fresh` removes what lies there first.
+
+    `shares` are what services are guaranteed of this shard, in bytes.
 
     Raises:
         StoreInUseError: its owner has not let it go for five seconds.
@@ -57,6 +61,7 @@ async def open_store(
                 seat=seat,
                 limit_bytes=region.memory_bytes // region.shards,
                 eviction=region.eviction,
+                shares=shares,
             )
         except StoreInUseError:
             # The former owner is just dying, or its heir on this node reads its log.

@@ -12,14 +12,18 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 from daycache_ray.actors.clocks import read_clocks
+from daycache_ray.storage.costs import expected_bytes
 from daycache_ray.storage.fence_page import Fence
+from daycache_ray.storage.sharing import Writer
 from daycache_ray.storage.space import removals_that_fit
 from daycache_ray.storage.store import Store
-from daycache_ray.structures.store_keys import service_prefix
+from daycache_ray.structures.eviction.shares import Promised
+from daycache_ray.structures.store_keys import service_prefix, split_store_key
 from daycache_ray.wire.failures import error_of, failure_of
 from daycache_ray.words.effects import Answer as AnswerEffect
 from daycache_ray.words.effects import AnswerFill, Effect, PublishFence, Refuse, Serve
 from daycache_ray.words.errors import (
+    BackpressureError,
     CacheError,
     CorruptRecordError,
     InvalidArgumentError,
@@ -58,8 +62,12 @@ from daycache_ray.words.types import Instant, Role, ShardId
 FULL_RATIO: Final = 0.95
 """Above this part of its budget a store evicts before it takes more."""
 
-SLACK_RATIO: Final = 0.02
-"""What one eviction frees beyond the need, so that not every write evicts."""
+SLACK_BYTES: Final = 4_096
+"""What one eviction frees beyond the need, so that not every write evicts: some 16 small entries, a quarter of a
+millisecond. More would be a stop that somebody's write waits for, and frees nothing cheaper."""
+
+VALUE_PART: Final = 4
+"""One value takes at most this part of a shard: a larger one would throw out too many for its own sake."""
 
 FREE_BYTES_MIN: Final = 16 * 1024 * 1024
 """Shared memory that stays free on the node whatever the regions' budgets say: beyond it is SIGBUS."""
@@ -67,7 +75,8 @@ FREE_BYTES_MIN: Final = 16 * 1024 * 1024
 UNCHECKED_BYTES_MAX: Final = 1024 * 1024
 """What is written before the node's free memory is looked at again; other shards write as much meanwhile."""
 
-EVICT_COUNT_MAX: Final = 4_096
+EVICT_COUNT_MAX: Final = 2_048
+"""Victims of one write; whoever needs more tries again after them, and the shard's beacons go on meanwhile."""
 
 
 class Caller(Protocol):
@@ -98,6 +107,8 @@ class RequestDesk:
         self._tokens = count(1)
         self._waiting: dict[int, tuple[Caller, int, Any]] = {}
         self._limit_bytes = int(store.limit_bytes * FULL_RATIO)
+        self._promised = Promised()
+        self._coming_bytes = 0
         self._unchecked_bytes = UNCHECKED_BYTES_MAX
         self.clocks: Callable[[], Instant] = read_clocks
         self.writes_count = 0
@@ -264,18 +275,32 @@ class RequestDesk:
             return None
         return HEADER.pack(*header[:6], header[6] & ~Flag.LARGE, header[7]) + payload
 
+    def turned(self) -> None:
+        """Everything that was posted so far has been done."""
+        if self._coming_bytes:
+            self._coming_bytes = 0
+            self._promised.clear()
+
     def _make_room(self, operations: list[Operation]) -> None:
         store = self._store
-        needed = HEADER_BYTES * len(operations)
+        needed = 0
         for operation in operations:
-            needed += len(operation.value) + len(operation.key)
+            size = expected_bytes(operation.key, operation.value)
+            if size * VALUE_PART > store.limit_bytes:
+                text = f"{size} bytes are more than a quarter of {self._shard}, which has {store.limit_bytes}"
+                raise ValueTooLargeError(f"{text}: give the region more memory_bytes or fewer shards")
+            needed += size
         limit = self._limit_bytes
         if needed > limit:
             text = f"{needed} bytes do not fit into {self._shard}, which has {store.limit_bytes}"
-            raise ValueTooLargeError(f"{text}: give the region more memory_bytes or fewer shards")
-        excess = store.used_bytes + needed - limit
+            raise ValueTooLargeError(f"{text}: write fewer at a time, or give the region more memory_bytes")
+        service = split_store_key(operations[0].key)[0]
+        if not self._evicts:
+            limit -= store.reserved_bytes(service)
+        excess = store.used_bytes + self._coming_bytes - self._promised.total_bytes + needed - limit
         if excess > 0:
-            self._evict(excess + int(store.limit_bytes * SLACK_RATIO), needed)
+            self._evict(excess, needed, service)
+        self._coming_bytes += needed
         self._unchecked_bytes += needed
         if self._unchecked_bytes > UNCHECKED_BYTES_MAX:
             self._check_node(needed)
@@ -293,15 +318,27 @@ class RequestDesk:
             )
         self._unchecked_bytes = 0
 
-    def _evict(self, excess: int, needed: int) -> None:
+    def _evict(self, excess: int, needed: int, service: bytes) -> None:
+        store = self._store
+        who = service.decode(errors="replace") or "this region"
         if not self._evicts:
             raise RegionFullError(
-                f"{self._shard} is full, and a strong region evicts nothing by itself: delete, set TTLs, "
+                f"{self._shard} is full for '{who}', and a strong region evicts nothing by itself: delete, set TTLs, "
                 "or give it more memory_bytes"
             )
         # Evicting touches pages too: where little is left, fewer at a time, or the turn itself would not fit.
-        victims = self._store.victims(excess, min(EVICT_COUNT_MAX, removals_that_fit(self._free_bytes())))
-        if not victims:
-            raise RegionFullError(f"{self._shard} is full and holds nothing that could be evicted for {needed} bytes")
+        count_max = min(EVICT_COUNT_MAX, removals_that_fit(self._free_bytes()))
+        before = self._promised.total_bytes
+        writer = Writer(service, needed, self._promised)
+        victims = store.victims(excess + SLACK_BYTES, count_max, writer)
+        missing = excess - (self._promised.total_bytes - before)
+        if missing > 0 and len(victims) < count_max:
+            raise RegionFullError(
+                f"{self._shard} is full, and for the {needed} bytes of '{who}' nothing more may be evicted: the rest is "
+                "what other services are guaranteed. Delete, raise the region's memory_bytes, or lower a service's"
+            )
         self.evictions_count += len(victims)
+        self._coming_bytes += 1  # `turned` sees that something was posted
         self._post(Evict(tuple(victims)))
+        if missing > store.limit_bytes - self._limit_bytes and count_max == EVICT_COUNT_MAX:
+            raise BackpressureError(f"{self._shard} makes room for {needed} bytes, {missing} are missing: try again")

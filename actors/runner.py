@@ -141,6 +141,7 @@ class Runner:
                 self._perform(machine.tick(now), outward)
                 tick_at_ns = machine.next_tick_ns()
             self.store.commit()
+            self._desk.turned()
             for effect in outward:
                 self._show(effect)
         except Exception as error:

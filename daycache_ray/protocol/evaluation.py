@@ -36,6 +36,7 @@ class Visible(NamedTuple):
     flags: int
     cost_us: int
     payload: bytes | None
+    priority: int = 0
 
 
 class Change(NamedTuple):
@@ -48,6 +49,7 @@ class Change(NamedTuple):
     expires_at_ns: int = 0
     cost_us: int = 0
     number: int | float = 0
+    priority: int = 0
 
 
 NOT_DONE: Final = OperationResult(Outcome.NOT_DONE)
@@ -94,21 +96,26 @@ def evaluate(operation: Operation, visible: Visible | None, wall_ns: int) -> Cha
             return CORRUPT
         flags = present.flags & _TOUCHED
         expires = expiry_ns(operation.ttl_ns, wall_ns)
-        return Change(_PUT, present.payload, present.codec, flags, expires, present.cost_us)
+        return Change(
+            _PUT, present.payload, present.codec, flags, expires, present.cost_us, priority=present.priority
+        )
     assert kind == OperationKind.INCREMENT, f"operation kind {kind}"
     return _increment(operation, present, wall_ns)
 
 
 def _put(operation: Operation, wall_ns: int) -> Change:
     expires = expiry_ns(operation.ttl_ns, wall_ns) if operation.ttl_ns else 0
-    return Change(_PUT, operation.value, operation.codec, operation.flags & _NOT_LARGE, expires, operation.cost_us)
+    return Change(
+        _PUT, operation.value, operation.codec, operation.flags & _NOT_LARGE, expires, operation.cost_us, 0,
+        operation.priority,
+    )  # fmt: skip
 
 
 def _increment(operation: Operation, present: Visible | None, wall_ns: int) -> Change | OperationResult:
     delta = operation.delta
     expires = expiry_ns(operation.ttl_ns, wall_ns)
     if present is None:
-        return _number(operation.value, operation.flags & _LONG_KEY, delta, expires)
+        return _number(operation.value, operation.flags & _LONG_KEY, delta, expires, operation.priority)
     payload = present.payload
     if payload is None:
         return CORRUPT
@@ -128,12 +135,12 @@ def _increment(operation: Operation, present: Visible | None, wall_ns: int) -> C
         after = before + delta
         if isinstance(after, int) and not -_NUMBER_LIMIT <= after < _NUMBER_LIMIT:
             return NOT_A_NUMBER
-        return _number(prefix, present.flags & _LONG_KEY, after, expires)
+        return _number(prefix, present.flags & _LONG_KEY, after, expires, present.priority)
     except (ValueError, OverflowError, struct.error):
         return NOT_A_NUMBER
 
 
-def _number(prefix: bytes, flags: int, number: int | float, expires_at_ns: int) -> Change:
+def _number(prefix: bytes, flags: int, number: int | float, expires_at_ns: int, priority: int) -> Change:
     if isinstance(number, float):
-        return Change(_PUT, prefix + _DOUBLE.pack(number), Codec.FLOAT, flags, expires_at_ns, number=number)
-    return Change(_PUT, prefix + b"%d" % number, Codec.INT, flags, expires_at_ns, number=number)
+        return Change(_PUT, prefix + _DOUBLE.pack(number), Codec.FLOAT, flags, expires_at_ns, 0, number, priority)
+    return Change(_PUT, prefix + b"%d" % number, Codec.INT, flags, expires_at_ns, 0, number, priority)

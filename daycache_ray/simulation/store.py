@@ -25,6 +25,7 @@ class StoredEntry(NamedTuple):
     codec: int
     flags: int
     value: bytes
+    priority: int = 0
 
 
 class SimulatedSnapshot:
@@ -139,7 +140,7 @@ class SimulatedStore:
             self.undo.append((record.lsn, key, entry, self.removed.get(key, 0)))
         if record.kind == RecordKind.PUT:
             self.entries[key] = StoredEntry(
-                record.epoch, record.lsn, record.expires_at_ns, record.codec, record.flags, record.value
+                record.epoch, record.lsn, record.expires_at_ns, record.codec, record.flags, record.value, record.priority
             )
             return
         if record.kind in (RecordKind.EVICT, RecordKind.EXPIRE) and "R38" not in self.without:
@@ -183,8 +184,8 @@ class SimulatedStore:
     def _load(self, effect: LoadItems) -> None:
         assert self.copy is not None, "items without a copy"
         for key, stored in effect.items:
-            epoch, lsn, expires_at_ns, _, _, codec, flags, _ = HEADER.unpack_from(stored)
-            self.copy[key] = StoredEntry(epoch, lsn, expires_at_ns, codec, flags, stored[HEADER_BYTES:])
+            epoch, lsn, expires_at_ns, _, _, codec, flags, priority = HEADER.unpack_from(stored)
+            self.copy[key] = StoredEntry(epoch, lsn, expires_at_ns, codec, flags, stored[HEADER_BYTES:], priority)
 
     def _finish(self, effect: FinishCopy) -> None:
         assert self.copy is not None, "the end of a copy that never began"
@@ -199,5 +200,5 @@ class SimulatedStore:
 
 def packed(entry: StoredEntry) -> bytes:
     """Return an entry as a record with header."""
-    header = HEADER.pack(entry.epoch, entry.lsn, entry.expires_at_ns, 0, 0, entry.codec, entry.flags, 0)
+    header = HEADER.pack(entry.epoch, entry.lsn, entry.expires_at_ns, 0, 0, entry.codec, entry.flags, entry.priority)
     return header + entry.value

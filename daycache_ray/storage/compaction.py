@@ -17,13 +17,12 @@ from itertools import islice
 from typing import Any, Final
 
 import lmdb
-from msgspec import structs
 
 from daycache_ray.storage.generation import Generation
 from daycache_ray.storage.large_values import is_large, reference_of
 from daycache_ray.storage.log import reference_in, unpack_entry
 from daycache_ray.storage.space import PUT_PAGES
-from daycache_ray.storage.state import STATE_KEY, assign_state, unpack_state
+from daycache_ray.storage.state import STATE_KEY, assign_state, copy_of, unpack_state
 
 STEP_ITEMS: Final = 512
 """What one step copies at most: a millisecond of small records, three of the largest."""
@@ -105,15 +104,16 @@ class Compaction:
             pass
         noted = source.state
         counted = target.state
-        assert (counted.entries_count, counted.used_bytes, counted.large_bytes) == (
+        assert (counted.entries_count, counted.used_bytes, counted.large_bytes, counted.queues) == (
             noted.entries_count,
             noted.used_bytes,
             noted.large_bytes,
+            noted.queues,
         ), f"a copy of {source.path} has other books: {counted} beside {noted}"
         transaction = target.begin_copying(0, 0)
         self._forget_log(transaction, 0, noted.base_lsn)
         self._copy_images(transaction)
-        assign_state(counted, structs.replace(noted))
+        assign_state(counted, copy_of(noted))
         target.end_turn()
         with target.environment.begin() as reading:
             target.images.load(reading)
@@ -138,10 +138,11 @@ class Compaction:
         yield from self._copy_table(snapshot, source.entries.order, target.entries.order)
         yield from self._copy_table(snapshot, source.entries.expiry, target.entries.expiry)
         counted = target.state
-        counted.entries_count, counted.used_bytes, counted.large_bytes = (
+        counted.entries_count, counted.used_bytes, counted.large_bytes, counted.queues = (
             noted.entries_count,
             noted.used_bytes,
             noted.large_bytes,
+            noted.queues,
         )
         # From here on nothing pins the pages that turns free.
         snapshot.abort()

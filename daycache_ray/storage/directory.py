@@ -25,7 +25,7 @@ from daycache_ray.storage.fence_page import FenceWriter
 from daycache_ray.words.errors import ConfigError, StoreFormatError, StoreFullError, StoreInUseError
 from daycache_ray.words.types import ShardId
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of everything below a replica's directory; another one is refused, never converted."""
 
 SOCKET_PATH_BYTES_MAX: Final = 107
@@ -196,14 +196,16 @@ def read_identity(directory: str) -> Identity | None:
     return identity
 
 
-def claim_identity(directory: str, wanted: Identity) -> Identity:
+def claim_identity(directory: str, wanted: Identity, limit_bytes: int) -> Identity:
     """Return the identity that stands in the directory, or write `wanted` there with a new `store_id`.
 
     Raises:
         StoreFormatError: another format, cluster, shard or seat.
+        StoreFullError: there is none yet, and no room for `limit_bytes`.
     """
     found = read_identity(directory)
     if found is None:
+        check_space(directory, limit_bytes)
         found = msgspec.structs.replace(wanted, store_id=int.from_bytes(os.urandom(8), "big") >> 1 | 1)
         descriptor, beside = tempfile.mkstemp(prefix=_IDENTITY_NAME, dir=directory)
         with os.fdopen(descriptor, "wb") as file:

@@ -1,7 +1,7 @@
 """The visible records of one generation, and the two orders they stand in: by age, and by expiry.
 
 `data`    store key -> record (header, payload or file reference)
-`order`   order number -> store key: the queue that the eviction hand walks; an overwrite keeps its place
+`order`   order number -> store key: the queues that the eviction hands walk; an overwrite keeps its place
 `expiry`  expires_at_ns, order number -> nothing
 
 Whatever changes a visible record goes through `replace`, so the three and the counters agree in every
@@ -11,25 +11,22 @@ transaction. Knows nothing of the log, and not whether a record is committed.
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from typing import Final
 
 import lmdb
 
-from daycache_ray.storage.hands import Hands
+from daycache_ray.storage.costs import cost_bytes
+from daycache_ray.storage.hands import QUEUE_OFFSET
 from daycache_ray.storage.large_values import LARGE, LargeValues, pages_bytes, reference_of
-from daycache_ray.storage.state import State
+from daycache_ray.storage.queues import Asked, Queues
+from daycache_ray.storage.state import ACCOUNTS_MAX, NOTHING, State
 from daycache_ray.storage.visited_page import VisitedPage
-from daycache_ray.words.records import HEADER_BYTES
+from daycache_ray.words.errors import StoreFormatError
+from daycache_ray.words.records import HEADER_BYTES, Priority
 
 Item = tuple[bytes, int, int]
 """Store key, epoch, LSN: exactly one version of an entry."""
-
-ENTRY_OVERHEAD_BYTES: Final = 112
-"""What LMDB and the two orders cost beside key and record, measured at 100 B values with half-full leaves."""
-
-_OVERFLOW_RECORD_BYTES: Final = 2_000
-"""Records above have pages of their own in LMDB."""
-_PAGE_HEADER_BYTES: Final = 16
 
 _NUMBER: Final = struct.Struct(">Q")
 _EXPIRY: Final = struct.Struct(">QQ")
@@ -37,6 +34,7 @@ _EXPIRY_ORDER: Final = struct.Struct("<QQ")
 _VERSION: Final = struct.Struct("<QQ")
 _EXPIRES_AT_OFFSET: Final = 16
 _FLAGS_OFFSET: Final = 37
+_LOW: Final = int(Priority.LOW)
 
 
 class Entries:
@@ -50,7 +48,29 @@ class Entries:
         self.others = (self.order, self.expiry, self.counts)
         self._state = state
         self._large = large
-        self.hands = Hands()
+        self.queues = Queues()
+        self._numbers: dict[bytes, int] = {}
+
+    def know(self, services: Collection[bytes]) -> None:
+        """Give these services accounts of their own; what they write from now on stands in their own queues.
+
+        Raises:
+            StoreFormatError: the store has known too many services.
+        """
+        known = self._state.services
+        known.extend(service for service in services if service not in known)
+        if len(known) > ACCOUNTS_MAX:
+            raise StoreFormatError(f"the store has accounts of {len(known)} services, {ACCOUNTS_MAX} at most: wipe it")
+        self._numbers = {service: number for number, service in enumerate(known, 1)}
+
+    def account_of(self, service: bytes) -> int:
+        """Return a service's account; 0, which many share, where it has none."""
+        return self._numbers.get(service, 0)
+
+    def queue_of(self, key: bytes, priority: int) -> int:
+        """Return the eviction queue for a store key: of its service's account, the first of two for low priority."""
+        low = 1 if priority == _LOW else 0
+        return self._numbers.get(key[3 : 3 + key[2]], 0) << 1 | low if self._numbers else low
 
     def replace(self, transaction: lmdb.Transaction[bytes], key: bytes, old: bytes | None, new: bytes | None) -> None:
         """Make `new` the visible record of `key` in place of `old`, which is what is visible now."""
@@ -66,20 +86,22 @@ class Entries:
         if old is None:
             state.entries_count += 1
             is_listed = has_expiry = False
-            self.hands.came(key, order)
+            self.queues.came(key, order)
         else:
             old_expires_at_ns, old_order = _EXPIRY_ORDER.unpack_from(old, _EXPIRES_AT_OFFSET)
             is_listed = old_order == order
             has_expiry = is_listed and old_expires_at_ns == expires_at_ns
             if not is_listed:
                 transaction.delete(_NUMBER.pack(old_order), db=self.order)
+                self.queues.went(old_order)
+                self.queues.came(key, order)
             if old_expires_at_ns and not has_expiry:
                 transaction.delete(_EXPIRY.pack(old_expires_at_ns, old_order), db=self.expiry)
         if not is_listed:
             transaction.put(_NUMBER.pack(order), key, db=self.order)
         if expires_at_ns and not has_expiry:
             transaction.put(_EXPIRY.pack(expires_at_ns, order), b"", db=self.expiry)
-        if old is not None and len(old) == len(new) and not (old[_FLAGS_OFFSET] | new[_FLAGS_OFFSET]) & LARGE:
+        if old is not None and is_listed and len(old) == len(new) and not (old[_FLAGS_OFFSET] | new[_FLAGS_OFFSET]) & LARGE:
             return  # costs what the old one did
         # Held before the old one is dropped: both may mean one file.
         self._charge(transaction, key, new)
@@ -87,25 +109,11 @@ class Entries:
             self._credit(transaction, key, old)
 
     def victims(
-        self,
-        transaction: lmdb.Transaction[bytes],
-        visited: VisitedPage,
-        bytes_needed: int,
-        count_max: int,
-        *,
-        has_young: bool,
+        self, transaction: lmdb.Transaction[bytes], visited: VisitedPage, asked: Asked, *, has_young: bool
     ) -> list[Item]:
-        """Return entries to evict until `bytes_needed` are free, at most `count_max`; see `hands.py`."""
-        chosen = self.hands.victims(
-            transaction,
-            self.order,
-            self.data,
-            self._state,
-            visited,
-            cost_bytes,
-            bytes_needed,
-            count_max,
-            has_young=has_young,
+        """Return entries to evict; see `queues.py`."""
+        chosen = self.queues.victims(
+            transaction, self.order, self.data, self._state, visited, asked, has_young=has_young
         )
         return [(key, *_VERSION.unpack_from(record)) for key, record in chosen]
 
@@ -130,43 +138,43 @@ class Entries:
 
     def take_over(self, other: Entries) -> None:
         """Go on evicting where `other`, of which this is a copy, stands."""
-        self.hands = other.hands
+        self.queues, self._numbers = other.queues, other._numbers
 
     def _charge(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> None:
-        self._state.used_bytes += cost_bytes(key, record)
+        cost = cost_bytes(key, record)
+        self._state.used_bytes += cost
+        if queue := record[QUEUE_OFFSET]:
+            self._book(queue, cost, 1)
         if record[_FLAGS_OFFSET] & LARGE:
             reference = reference_of(record)
             self._large.hold(transaction, self.counts, reference)
             self._state.large_bytes += pages_bytes(reference.size_bytes)
 
     def _credit(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> None:
-        self._state.used_bytes -= cost_bytes(key, record)
+        cost = cost_bytes(key, record)
+        self._state.used_bytes -= cost
+        if queue := record[QUEUE_OFFSET]:
+            self._book(queue, -cost, -1)
         if record[_FLAGS_OFFSET] & LARGE:
             reference = reference_of(record)
             self._large.drop(transaction, self.counts, reference)
             self._state.large_bytes -= pages_bytes(reference.size_bytes)
 
+    def _book(self, queue: int, size_bytes: int, count: int) -> None:
+        books = self._state.queues
+        size_before, count_before = books.get(queue, NOTHING)
+        if count_before + count:
+            books[queue] = (size_before + size_bytes, count_before + count)
+        else:
+            del books[queue]
+
     def _unlist(self, transaction: lmdb.Transaction[bytes], key: bytes, record: bytes) -> None:
         expires_at_ns, order = _EXPIRY_ORDER.unpack_from(record, _EXPIRES_AT_OFFSET)
         transaction.delete(_NUMBER.pack(order), db=self.order)
-        self.hands.went(order)
+        self.queues.went(order)
         if expires_at_ns:
             transaction.delete(_EXPIRY.pack(expires_at_ns, order), db=self.expiry)
         self._credit(transaction, key, record)
-
-
-def cost_bytes(key: bytes, record: bytes) -> int:
-    """Return what an entry costs: record, key, a fixed overhead, and whole pages where it has pages of its own.
-
-    >>> cost_bytes(b"k" * 12, bytes(HEADER_BYTES + 100))
-    264
-    """
-    size = len(record)
-    if size > _OVERFLOW_RECORD_BYTES:
-        size = pages_bytes(size + _PAGE_HEADER_BYTES)
-    if record[_FLAGS_OFFSET] & LARGE:
-        size += pages_bytes(reference_of(record).size_bytes)
-    return size + len(key) + ENTRY_OVERHEAD_BYTES
 
 
 def places_of(record: bytes) -> tuple[bytes, bytes]:

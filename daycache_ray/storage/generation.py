@@ -18,16 +18,17 @@ import msgspec
 from daycache_ray.storage.before_images import BeforeImages
 from daycache_ray.storage.entries import Entries
 from daycache_ray.storage.environments import open_owned
+from daycache_ray.storage.hands import QUEUE_OFFSET, QUEUE_SHIFT
 from daycache_ray.storage.large_values import LARGE, LargeValues
 from daycache_ray.storage.log import INLINE_VALUE_BYTES_MAX, Log
 from daycache_ray.storage.reader_lag import reader_lag
 from daycache_ray.storage.space import PUT_PAGES, REMOVAL_PAGES, AllocatedSpace
-from daycache_ray.storage.state import STATE_KEY, State, assign_state, pack_state, unpack_state
+from daycache_ray.storage.state import STATE_KEY, State, assign_state, copy_of, pack_state, unpack_state
 from daycache_ray.structures.removal_ledger import RemovalLedger
 from daycache_ray.words.effects import Commit, FinishCopy
 from daycache_ray.words.errors import StoreFormatError
 from daycache_ray.words.limits import INLINE_RECORD_BYTES_MAX, KEY_BYTES_MAX, LOG_BYTES_KEPT
-from daycache_ray.words.records import HEADER, HEADER_BYTES, LogRecord, RecordKind
+from daycache_ray.words.records import HEADER, HEADER_BYTES, PRIORITY_MASK, LogRecord, RecordKind
 from daycache_ray.words.removals import LOST
 
 _PACK_HEADER = HEADER.pack
@@ -101,7 +102,7 @@ class Generation:
         """Open the turn's transaction, unless it is open."""
         transaction = self.transaction
         if transaction is None:
-            self._before = msgspec.structs.replace(self.state)
+            self._before = copy_of(self.state)
             self._keep_lsn = None
             if self._unchecked_records >= _READER_CHECK_RECORDS:
                 self.environment.reader_check()
@@ -174,10 +175,11 @@ class Generation:
         added = sum(min(len(record), _REFERENCE_RECORD_BYTES_MAX) + 2 * len(key) for key, record in items)
         self._space.expect(PUT_PAGES * len(items), added + _ENTRY_BYTES * len(items), is_removal=False)
         for key, record in items:
-            epoch, lsn, expires_at_ns, _, cost_us, codec, flags, _ = HEADER.unpack_from(record)
+            epoch, lsn, expires_at_ns, _, cost_us, codec, flags, reserved = HEADER.unpack_from(record)
             copied = LogRecord(
-                lsn, epoch, _PUT, key, record[HEADER_BYTES:], codec, flags & ~LARGE, expires_at_ns, cost_us
-            )
+                lsn, epoch, _PUT, key, record[HEADER_BYTES:], codec, flags & ~LARGE, expires_at_ns, cost_us,
+                priority=reserved & PRIORITY_MASK,
+            )  # fmt: skip
             old = transaction.get(key, db=self.data)
             stored = self.log.stored_form(transaction, copied)
             self.entries.replace(transaction, key, old, self._result(stored, old))
@@ -307,13 +309,16 @@ class Generation:
         """Return what a record, in its stored form, makes of the visible record that its key had."""
         kind = stored.kind
         if kind == _PUT:
-            if image is not None:
+            priority = stored.priority & PRIORITY_MASK
+            queue = self.entries.queue_of(stored.key, priority)
+            if image is not None and image[QUEUE_OFFSET] == queue:
                 order = _U64(image, _ORDER_OFFSET)[0]
             else:
-                order = self.state.next_order
-                self.state.next_order = order + 1
+                order = queue << QUEUE_SHIFT | self.state.next_order
+                self.state.next_order += 1
+            ends_at = stored.expires_at_ns
             header = _PACK_HEADER(
-                stored.epoch, stored.lsn, stored.expires_at_ns, order, stored.cost_us, stored.codec, stored.flags, 0
+                stored.epoch, stored.lsn, ends_at, order, stored.cost_us, stored.codec, stored.flags, priority
             )
             return header + stored.value
         if image is None or kind == _DELETE:

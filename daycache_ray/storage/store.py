@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import lmdb
@@ -25,6 +25,7 @@ from daycache_ray.storage.generation import Generation
 from daycache_ray.storage.opening import Closer, make_generation, open_newest
 from daycache_ray.storage.rewriting import Rewriting
 from daycache_ray.storage.scan import scan_keys
+from daycache_ray.storage.sharing import NOBODY, Sharing, Writer
 from daycache_ray.storage.snapshot import StoreSnapshot, inline_record
 from daycache_ray.storage.space import is_full, raise_full
 from daycache_ray.storage.statistics import StoreStatistics, statistics_of
@@ -39,17 +40,18 @@ from daycache_ray.words.types import Eviction, ShardId
 _T = TypeVar("_T")
 StoreEffect: TypeAlias = Append | Apply | Truncate | Commit | ResetStore | LoadItems | FinishCopy
 
+
 class Store:
     """A replica's store; also the `StateView` of its machine. Use from one thread."""
 
     def __init__(
-        self, directory: str, lock: directories.OwnerLock, store_id: int, limit_bytes: int, eviction: Eviction
-    ) -> None:
+        self, directory: str, lock: directories.OwnerLock, store_id: int, limit_bytes: int, eviction: Eviction,
+        shares: Mapping[bytes, int],
+    ) -> None:  # fmt: skip
         """See `open`, which is how one is made."""
         self.directory = directory
         self.store_id = store_id
         self.limit_bytes = limit_bytes
-        self._eviction = eviction
         self._lock = lock
         self._snapshots: weakref.WeakSet[StoreSnapshot] = weakref.WeakSet()
         self._copy: Generation | None = None
@@ -60,27 +62,26 @@ class Store:
         try:
             self.visited = VisitedPage(os.path.join(directory, directories.VISITED_NAME), buckets_for(limit_bytes))
             self._current = self._active = open_newest(directory, limit_bytes)
+            self.sharing = Sharing(shares, self._current.entries, self.visited, eviction)
         except BaseException:
             self.fence.close()
             raise
         self.fence.set_namespaces(namespace_inode("time"), namespace_inode("pid"))
         self.fence.set_generation(self._current.number)
         self._performers: dict[type[Any], Callable[[Any], None]] = {
-            Append: self._append,
-            Apply: self._apply,
-            Truncate: self._truncate,
-            Commit: self._commit,
-            ResetStore: self._reset,
-            LoadItems: self._load,
-            FinishCopy: self._finish_copy,
-        }
+            Append: self._append, Apply: self._apply, Truncate: self._truncate, Commit: self._commit,
+            ResetStore: self._reset, LoadItems: self._load, FinishCopy: self._finish_copy,
+        }  # fmt: skip
 
     @classmethod
     def open(
         cls, directory: str, *, cluster: str, shard: ShardId, seat: int, limit_bytes: int,
         eviction: Eviction = "two_hands",
+        shares: Mapping[bytes, int] | None = None,
     ) -> Store:  # fmt: skip
         """Open the store in `directory` (see directory.replica_directory), or make an empty one.
+
+        `shares` are the bytes that services are guaranteed here, by name; nothing where it is None.
 
         Raises:
             StoreInUseError: another process owns it.
@@ -92,10 +93,8 @@ class Store:
         lock = directories.OwnerLock(directory)
         try:
             wanted = directories.Identity(cluster=cluster, region=shard.region, shard=shard.number, seat=seat)
-            if directories.read_identity(directory) is None:
-                directories.check_space(directory, limit_bytes)
-            identity = directories.claim_identity(directory, wanted)
-            return cls(directory, lock, identity.store_id, limit_bytes, eviction)
+            identity = directories.claim_identity(directory, wanted, limit_bytes)
+            return cls(directory, lock, identity.store_id, limit_bytes, eviction, shares or {})
         except (OSError, lmdb.Error) as error:
             lock.release()
             if isinstance(error, lmdb.Error) and not is_full(error):
@@ -189,10 +188,7 @@ class Store:
         return inline_record(self._active.large.folder, record)[HEADER_BYTES:]
 
     def open_snapshot(self) -> Snapshot:
-        """Return a stable view of everything visible now.
-
-        In an open turn, what was performed so far is committed first, because a view shows only that.
-        """
+        """Return a stable view of everything visible now; commits what an open turn has performed so far."""
         self.commit()
         snapshot = StoreSnapshot(self._current)
         self._snapshots.add(snapshot)
@@ -213,17 +209,18 @@ class Store:
         """How many entries are visible."""
         return self._active.state.entries_count
 
-    def victims(self, bytes_needed: int, count_max: int) -> list[Item]:
+    def victims(self, bytes_needed: int, count_max: int, writer: Writer = NOBODY) -> list[Item]:
         """Return (store key, epoch, lsn) of entries to evict so that `bytes_needed` become free, at most `count_max`.
 
-        It proposes only; what is proposed stays until an EVICT record of it is applied.
+        Nobody's share is touched. It proposes only: an entry stays until an EVICT record of it is applied.
         """
-        has_young = self._eviction == "two_hands"
         return self._read(
-            lambda reading, entries: entries.victims(
-                reading, self.visited, bytes_needed, count_max, has_young=has_young
-            )
+            lambda reading, entries: self.sharing.victims(reading, entries, bytes_needed, count_max, writer)
         )
+
+    def reserved_bytes(self, service: bytes) -> int:
+        """Return what services other than this one are guaranteed and do not use."""
+        return self.sharing.reserved_bytes(self._active.state, self._active.entries, service)
 
     def expired(self, now_wall_ns: int, count_max: int) -> list[Item]:
         """Return (store key, epoch, lsn) of entries that expire at or before `now_wall_ns`, the oldest first."""
@@ -309,6 +306,7 @@ class Store:
         self._rewriting.give_up()
         self._remove_copy()
         self._copy = make_generation(self.directory, self._current.number + 1, self.limit_bytes)
+        self._copy.entries.know(self._current.state.services)
 
     def _load(self, effect: LoadItems) -> None:
         assert self._copy is not None, "LoadItems without ResetStore"

@@ -19,7 +19,9 @@ import msgspec
 import xxhash
 
 from daycache_ray.storage import directory as directories
-from daycache_ray.storage.entries import cost_bytes, places_of
+from daycache_ray.storage.costs import cost_bytes
+from daycache_ray.storage.counted_queues import CountedQueues
+from daycache_ray.storage.entries import places_of
 from daycache_ray.storage.environments import open_shared
 from daycache_ray.storage.fence_page import FencePage
 from daycache_ray.storage.large_values import Reference, is_large, pages_bytes, reference_of
@@ -191,6 +193,7 @@ class _Walk:
         state: State,
     ) -> None:
         count = used_bytes = large_bytes = expiring = 0
+        queues = CountedQueues(state)
         order, expiry = tables[b"order"], tables[b"expiry"]
         for key, record in transaction.cursor(db=tables[b"data"]).iternext():
             count += 1
@@ -201,8 +204,6 @@ class _Walk:
                 continue
             header = Header(*HEADER.unpack_from(record))
             self._record(where, record, header)
-            if header.lsn > state.last_lsn or header.order >= state.next_order:
-                self.damage(where, f"LSN {header.lsn} or place {header.order} were never given")
             place, time_place = places_of(record)
             if transaction.get(place, db=order) != key:
                 self.damage(where, f"place {header.order} of the eviction queue is not its own")
@@ -210,7 +211,10 @@ class _Walk:
                 expiring += 1
                 if transaction.get(time_place, db=expiry) is None:
                     self.damage(where, f"is not listed to expire at {header.expires_at_ns}")
-            used_bytes += cost_bytes(key, record)
+            cost = cost_bytes(key, record)
+            used_bytes += cost
+            if said := queues.add(key, header, cost):
+                self.damage(where, said)
             if is_large(record):
                 reference = reference_of(record)
                 large_bytes += pages_bytes(reference.size_bytes)
@@ -222,6 +226,8 @@ class _Walk:
         self._report.entries_count = count
         self._agree("entries", count, state.entries_count)
         self._agree("used bytes", used_bytes, state.used_bytes)
+        for what, counted, noted in queues.pairs():
+            self._agree(what, counted, noted)
         self._agree("bytes of large values", large_bytes, state.large_bytes)
         self._agree("places in the eviction queue", int(transaction.stat(order)["entries"]), count)
         self._agree("entries listed to expire", int(transaction.stat(expiry)["entries"]), expiring)

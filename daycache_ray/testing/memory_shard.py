@@ -77,8 +77,8 @@ class MemoryShard:
             strong_copies=min(region.strong_copies, copies), horizon_ns=HORIZON_NS
         )
         self._coordinator = ShardCoordinator(self.shard, copies)
-        limit_bytes = region.memory_bytes // region.shards
-        self._seats = [Seat(seat, MemoryStore(seat + 1, limit_bytes)) for seat in range(copies)]
+        limit_bytes, shares = region.memory_bytes // region.shards, config.shares(region.name)
+        self._seats = [Seat(seat, MemoryStore(seat + 1, limit_bytes, shares)) for seat in range(copies)]
         self._queue: deque[tuple[int, Any]] = deque()
         for seat in self._seats:
             self.start(seat.number)
@@ -200,6 +200,9 @@ class MemoryShard:
             seat = self._seats[number]
             if seat.machine is not None:
                 self._perform(seat, seat.machine.handle(message, self.now()))
+        for seat in self._seats:
+            if seat.desk is not None:
+                seat.desk.turned()
 
     # ------------------------------------------------------------------ effects
 

@@ -1,22 +1,29 @@
 """A replica's store in plain dictionaries, with what the shell of a replica asks of a real one: scans, space, expiry.
 
 The machine's effects are performed by the simulator's store. Space is counted as the real store counts it within
-a few bytes an entry; eviction takes what was written longest ago, whatever policy the region has.
+a few bytes an entry; eviction takes what has low priority and then what was written longest ago, whatever policy the
+region has, and keeps the services' shares as the real store does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from daycache_ray.simulation.store import SimulatedStore, StoredEntry, packed
+from daycache_ray.storage.sharing import NOBODY, Writer
+from daycache_ray.structures.eviction.shares import Promised, giver, reserved_bytes
 from daycache_ray.structures.removal_ledger import RemovalLedger
+from daycache_ray.structures.store_keys import split_store_key
 from daycache_ray.words.effects import FinishCopy, PublishFence, Truncate
-from daycache_ray.words.records import HEADER_BYTES, Flag, LogRecord
+from daycache_ray.words.records import HEADER_BYTES, PRIORITY_MASK, Flag, LogRecord, Priority
 from daycache_ray.words.removals import LOST
 from daycache_ray.words.types import Role
 
 ENTRY_BYTES: Final = HEADER_BYTES + 45
 """What an entry takes beside its key and value."""
+
+_TURN: Final = {Priority.LOW: 0, Priority.NORMAL: 1, Priority.HIGH: 2, PRIORITY_MASK: 1}
 
 Item = tuple[bytes, int, int]
 
@@ -60,8 +67,10 @@ class CountedEntries(dict[bytes, StoredEntry]):
 class MemoryStore(SimulatedStore):
     """One seat's store; it survives its process, as shared memory does."""
 
-    def __init__(self, store_id: int, limit_bytes: int) -> None:
+    def __init__(self, store_id: int, limit_bytes: int, shares: Mapping[bytes, int] | None = None) -> None:
         super().__init__(store_id)
+        self._accounts = {service: number for number, service in enumerate(sorted(shares or {}), 1)}
+        self._share_bytes = {self._accounts[service]: size for service, size in (shares or {}).items()}
         self.entries: CountedEntries = CountedEntries({})
         self.limit_bytes = limit_bytes
         self.fence = MemoryFence()
@@ -78,16 +87,52 @@ class MemoryStore(SimulatedStore):
         """What keys, values and headers take."""
         return self.entries.used_bytes
 
-    def victims(self, bytes_needed: int, count_max: int) -> list[Item]:
-        """Return (store key, epoch, lsn) of what was written longest ago, enough for `bytes_needed`."""
+    def victims(self, bytes_needed: int, count_max: int, writer: Writer = NOBODY) -> list[Item]:
+        """Return (store key, epoch, lsn) of entries to evict, enough for `bytes_needed`; nobody's share is touched."""
         found: list[Item] = []
         freed_bytes = 0
-        for key, entry in sorted(self.entries.items(), key=lambda item: item[1].lsn):
-            if freed_bytes >= bytes_needed or len(found) >= count_max:
+        promised = Promised() if writer.promised is None else writer.promised
+        used = self._used()
+        for account, size_bytes in promised.bytes_of.items():
+            used[account] -= size_bytes
+        queues: dict[int, list[tuple[bytes, StoredEntry]]] = {}
+        for item in sorted(self.entries.items(), key=_goes):
+            if item[0] not in promised.keys:
+                queues.setdefault(self._account(item[0]), []).append(item)
+        without = {account for account in used if account not in queues}
+        while freed_bytes < bytes_needed and len(found) < count_max:
+            account = self._accounts.get(writer.service, 0)
+            chosen = giver(used, self._share_bytes, account, writer.coming_bytes, without)
+            if chosen is None:
                 break
+            account, surplus = chosen
+            key, entry = queues[account].pop(0)
+            if not queues[account]:
+                without.add(account)
+            size_bytes = _size_bytes(key, entry)
+            if size_bytes > surplus:
+                continue
             found.append((key, entry.epoch, entry.lsn))
-            freed_bytes += _size_bytes(key, entry)
+            promised.add(account, (key,), size_bytes)
+            used[account] -= size_bytes
+            freed_bytes += size_bytes
         return found
+
+    def reserved_bytes(self, service: bytes) -> int:
+        """Return what services other than this one are guaranteed and do not use."""
+        return reserved_bytes(self._used(), self._share_bytes, self._accounts.get(service, 0))
+
+    def _account(self, key: bytes) -> int:
+        return self._accounts.get(split_store_key(key)[0], 0)
+
+    def _used(self) -> dict[int, int]:
+        used = dict.fromkeys(range(len(self._accounts) + 1), 0)
+        if not self._accounts:
+            used[0] = self.used_bytes
+            return used
+        for key, entry in self.entries.items():
+            used[self._account(key)] += _size_bytes(key, entry)
+        return used
 
     def expired(self, now_wall_ns: int, count_max: int) -> list[Item]:
         """Return (store key, epoch, lsn) of entries that expire at or before `now_wall_ns`, the oldest first."""
@@ -135,6 +180,11 @@ class MemoryStore(SimulatedStore):
     def _finish(self, effect: FinishCopy) -> None:
         super()._finish(effect)
         self.entries = CountedEntries(self.entries)
+
+
+def _goes(item: tuple[bytes, StoredEntry]) -> tuple[int, int]:
+    entry = item[1]
+    return _TURN[entry.priority & PRIORITY_MASK], entry.lsn
 
 
 def _size_bytes(key: bytes, entry: StoredEntry) -> int:

@@ -23,6 +23,13 @@ from daycache_ray.words.limits import CLUSTER_NAME_BYTES_MAX, SERVICE_BYTES_MAX
 __all__ = ["ClusterConfig", "PredictionConfig", "RegionConfig", "ServiceConfig", "TimingConfig", "built_in_regions"]
 
 
+GUARANTEED_RATIO_MAX = 0.9
+"""Part of a region that services may be guaranteed together."""
+
+GUARANTEES_MAX = 60
+"""Services with a guarantee: a store has 127 accounts, and remembers those of former configurations."""
+
+
 class TimingConfig(Strict):
     """How long replicas trust one another; the coordinator refuses sets that break the safety rule.
 
@@ -67,6 +74,12 @@ class ServiceConfig(Strict):
 
     name: str = Field(
         pattern=NAME_PATTERN, max_length=SERVICE_BYTES_MAX, description="The name that clients give to connect()."
+    )
+    memory_bytes: int | dict[str, int] = Field(
+        default=0,
+        description="What the service is guaranteed: entries of its own up to so many bytes are never evicted for "
+        "another service. By region name; one number is spread over the regions that are not shared between services, "
+        "in proportion to their memory_bytes. It may use more while there is room.",
     )
 
 
@@ -141,6 +154,51 @@ class ClusterConfig(Strict):
             if doubled:
                 raise ValueError(f"{kind}: {', '.join(doubled)} stands there twice; give each a name of its own")
         return self
+
+    @model_validator(mode="after")
+    def _guaranteed(self) -> Self:
+        known = {region.name: region for region in self.regions}
+        promised = dict.fromkeys(known, 0)
+        for index, service in enumerate(self.services):
+            path = f"services[{index}].memory_bytes"
+            asked = service.memory_bytes
+            for name, size in asked.items() if isinstance(asked, dict) else (("", asked),):
+                if size < 0:
+                    raise ValueError(f"{path}: cannot be {size}; write 0 or more")
+                if name and name not in known:
+                    raise ValueError(f"{path}: there is no region '{name}'; there are {', '.join(known)}")
+                if name and known[name].shared_between_services:
+                    raise ValueError(f"{path}: all services share the entries of '{name}'; leave it out")
+            for name, region in known.items():
+                promised[name] += self._guarantee_bytes(service, region)
+                most = int(region.memory_bytes * GUARANTEED_RATIO_MAX)
+                if promised[name] > most:
+                    raise ValueError(
+                        f"{path}: with it services are guaranteed {promised[name]} bytes of '{name}', {most} at most "
+                        f"(a tenth is everybody's); write less, or give the region more memory_bytes"
+                    )
+        if sum(bool(service.memory_bytes) for service in self.services) > GUARANTEES_MAX:
+            raise ValueError(f"services: at most {GUARANTEES_MAX} of them can have memory_bytes")
+        return self
+
+    def _guarantee_bytes(self, service: ServiceConfig, region: RegionConfig) -> int:
+        if isinstance(service.memory_bytes, dict):
+            return service.memory_bytes.get(region.name, 0)
+        if region.shared_between_services:
+            return 0
+        of_all = sum(other.memory_bytes for other in self.regions if not other.shared_between_services)
+        return service.memory_bytes * region.memory_bytes // of_all
+
+    def shares(self, region: str) -> dict[bytes, int]:
+        """Return what services are guaranteed of each shard of a region, in bytes, by their encoded names.
+
+        >>> ClusterConfig(regions=[{"name": "orders", "shards": 2}],
+        ...               services=[{"name": "desk", "memory_bytes": 1_000_000}]).shares("orders")
+        {b'desk': 500000}
+        """
+        config = self.region(region)
+        sizes = {service.name.encode(): self._guarantee_bytes(service, config) for service in self.services}
+        return {name: size // config.shards for name, size in sizes.items() if size >= config.shards}
 
     def region(self, name: str) -> RegionConfig:
         """Return the region's configuration; KeyError when there is none."""

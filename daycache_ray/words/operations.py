@@ -39,7 +39,10 @@ class OperationKind(enum.IntEnum):
 
 class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One write. `ttl_ns` 0 means never; -1: keep what the entry has (INCREMENT); below: until the wall-clock
-    nanoseconds -`ttl_ns`, whatever the clock says now."""
+    nanoseconds -`ttl_ns`, whatever the clock says now.
+
+    `priority` is a records.Priority; TOUCH, and INCREMENT of an entry, keep what the entry has.
+    """
 
     kind: int
     key: bytes
@@ -51,6 +54,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     expected_lsn: int = 0
     delta: int | float = 0
     cost_us: int = 0
+    priority: int = 0
 
 
 class Outcome(enum.IntEnum):

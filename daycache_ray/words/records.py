@@ -6,7 +6,8 @@ on a socket and in a copy for a joining replica:
     epoch u64 | lsn u64 | expires_at_ns u64 | order u64 | cost_us u32 | codec u8 | flags u8 | reserved u16
 
 `expires_at_ns` is wall-clock nanoseconds, 0 for never. `order` is the record's place in the store's
-own eviction queue (local to one replica). `cost_us` is what the origin took, 0 when unknown.
+own eviction queues (local to one replica): its highest byte is the queue. `cost_us` is what the origin
+took, 0 when unknown. The lowest two bits of `reserved` are the `Priority`.
 """
 
 from __future__ import annotations
@@ -48,6 +49,19 @@ class Flag(enum.IntFlag):
     """The payload begins with u16 length and the full key, which LMDB could not hold."""
     COMPRESSED = 16
     """The value is compressed, as codecs/compression.py describes it; the codec is that of what comes out."""
+
+
+class Priority(enum.IntEnum):
+    """How early an entry is evicted: the lowest two bits of `Header.reserved`."""
+
+    NORMAL = 0
+    LOW = 1
+    """Before everything else of its service."""
+    HIGH = 2
+    """Unused it is spared at three of four meetings with the hand."""
+
+
+PRIORITY_MASK: Final = 3
 
 
 class Codec(enum.IntEnum):
@@ -103,6 +117,7 @@ class LogRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sequence: int = 0
     strong: bool = False
     """Its writer waits for the commit: the record is applied only then."""
+    priority: int = 0
 
 
 class Recovered(msgspec.Struct, frozen=True):

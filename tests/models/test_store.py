@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from daycache_ray.storage import compaction
 from daycache_ray.storage import log as log_file
-from daycache_ray.storage.entries import cost_bytes
+from daycache_ray.storage.costs import cost_bytes
 from daycache_ray.storage.large_values import is_large, pages_bytes, reference_of
 from daycache_ray.storage.log import reference_in
 from daycache_ray.storage.reader import StoreReader

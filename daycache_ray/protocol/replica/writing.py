@@ -17,7 +17,7 @@ from daycache_ray.words.effects import Answer, AnswerFill, Effect, Refuse
 from daycache_ray.words.errors import CacheError
 from daycache_ray.words.messages import ConnectionClosed, Evict, Expired, FillAsked, FillFailed, FillStored, Submit
 from daycache_ray.words.operations import Level, Operation, OperationKind, OperationResult, Outcome
-from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, LogRecord, RecordKind
+from daycache_ray.words.records import HEADER, HEADER_BYTES, PRIORITY_MASK, Flag, LogRecord, RecordKind
 from daycache_ray.words.types import Instant
 
 TOO_FEW = "fewer replicas in sync than min_in_sync: nothing was written, try again"
@@ -164,7 +164,7 @@ class Writing:
         if type(change) is Change:
             record = LogRecord(
                 lsn, term, change.kind, operation.key, change.value, change.codec, change.flags,
-                change.expires_at_ns, change.cost_us, 0, 0, m.client, sequence, strong,
+                change.expires_at_ns, change.cost_us, 0, 0, m.client, sequence, strong, change.priority,
             )  # fmt: skip
             return record, OperationResult(DONE, term, lsn, change.number)
         assert isinstance(change, OperationResult)
@@ -186,11 +186,11 @@ class Writing:
             if record.kind != RecordKind.PUT or 0 < record.expires_at_ns <= state.logged_horizon_ns:
                 return None
             return Visible(record.epoch, record.lsn, record.expires_at_ns, record.codec, record.flags, record.cost_us,
-                           record.value)  # fmt: skip
+                           record.value, record.priority)  # fmt: skip
         stored = state.view.get(key)
         if stored is None:
             return None
-        epoch, lsn, expires_at_ns, _, cost_us, codec, flags, _ = HEADER.unpack_from(stored)
+        epoch, lsn, expires_at_ns, _, cost_us, codec, flags, reserved = HEADER.unpack_from(stored)
         if 0 < expires_at_ns <= state.logged_horizon_ns:
             return None
         payload: bytes | None = None
@@ -199,7 +199,7 @@ class Writing:
                 payload = stored[HEADER_BYTES:] if not flags & Flag.LARGE else state.view.payload(key)
             except (CacheError, OSError):
                 state.count("a value that cannot be read")  # One entry's trouble, not the replica's.
-        return Visible(epoch, lsn, expires_at_ns, codec, flags, cost_us, payload)
+        return Visible(epoch, lsn, expires_at_ns, codec, flags, cost_us, payload, reserved & PRIORITY_MASK)
 
     # ------------------------------------------------------------------ removal, fills, time
 

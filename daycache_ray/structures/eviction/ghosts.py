@@ -45,11 +45,21 @@ class Ghosts:
         """Remember that the key with the 32-bit hash `hashed` was evicted from `side`."""
         evicted, unit = self._evicted, self._unit
         evicted[side] += 1
-        first = hashed % self._sets * WAYS
-        marks = self._marks[first : first + WAYS]
-        place = first + marks.index(0) if 0 in marks else self._oldest(first)
-        self._marks[place] = _mark(hashed)
-        self._stamps[place] = side << 15 | (evicted[side] // unit & STAMP_MAX)
+        place = first = hashed % self._sets * WAYS
+        marks, stamps = self._marks, self._stamps
+        now = (evicted[0] // unit, evicted[1] // unit)
+        oldest = -1
+        # One loop and no slices: it runs once for each eviction.
+        for slot in range(first, first + WAYS):
+            if not marks[slot]:
+                place = slot
+                break
+            stamp = stamps[slot]
+            age = (now[stamp >> 15] - stamp) & STAMP_MAX
+            if age > oldest:
+                place, oldest = slot, age
+        marks[place] = _mark(hashed)
+        stamps[place] = side << 15 | (now[side] & STAMP_MAX)
 
     def take(self, hashed: int) -> tuple[int, int] | None:
         """Forget a key and return its side and how many evictions of that side followed; None if not remembered.
@@ -65,10 +75,6 @@ class Ghosts:
         self._marks[place] = 0
         age = self._age(self._stamps[place])
         return (self._stamps[place] >> 15, age * self._unit) if age <= self._reach else None
-
-    def _oldest(self, first: int) -> int:
-        ages = [self._age(stamp) for stamp in self._stamps[first : first + WAYS]]
-        return first + ages.index(max(ages))
 
     def _age(self, stamp: int) -> int:
         return ((self._evicted[stamp >> 15] // self._unit) - stamp) & STAMP_MAX

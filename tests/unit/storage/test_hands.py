@@ -54,7 +54,7 @@ def test_who_comes_back_is_trusted(turns: Turns) -> None:
 
 def test_in_an_overwritten_or_deleted_entry_nobody_is_counted_twice(turns: Turns) -> None:
     filled_and_evicted(turns, 5)
-    hands = turns.store._active.entries.hands
+    hands = turns.store._active.entries.queues.hands(0)
     turns.put(b"a")
     turns.put(b"a", b"again")
     turns.put(b"b")
@@ -71,12 +71,12 @@ def test_in_an_overwritten_or_deleted_entry_nobody_is_counted_twice(turns: Turns
 def test_a_wrong_count_of_the_young_puts_itself_right(turns: Turns) -> None:
     filled_and_evicted(turns, 4)
     turns.put(b"a")
-    turns.store._active.entries.hands._young_count = 50
+    turns.store._active.entries.queues.hands(0)._young_count = 50
     gone = {evict_one(turns) for _ in range(4)}
     assert gone == {b"a", b"old1", b"old2", b"old3"}
     assert turns.store.victims(1, 1) == []
     turns.put(b"b")
-    turns.store._active.entries.hands._young_count = 0
+    turns.store._active.entries.queues.hands(0)._young_count = 0
     assert evict_one(turns) == b"b"
 
 
@@ -152,7 +152,7 @@ def test_a_region_names_its_eviction(tmp_path: Path) -> None:
         f"{tmp_path}/s", cluster="c", shard=ShardId("r", 0), seat=0, limit_bytes=1 << 20, eviction="sieve"
     )
     store.victims(1, 1)
-    assert store._active.entries.hands._young_from is None
+    assert store._active.entries.queues.hands(0)._young_from is None
     store.close()
 
 

@@ -264,8 +264,8 @@ def test_what_cannot_be_walked_is_an_error(turns: Turns, tmp_path: Path) -> None
         verify(str(tmp_path / "nothing"))
     turns.store.close()
     identity = Path(turns.directory) / "identity"
-    identity.write_bytes(identity.read_bytes().replace(b'"format":1', b'"format":2'))
-    with pytest.raises(StoreFormatError, match="format 2 and this release writes 1: wipe"):
+    identity.write_bytes(identity.read_bytes().replace(b'"format":2', b'"format":3'))
+    with pytest.raises(StoreFormatError, match="format 3 and this release writes 2: wipe"):
         verify(turns.directory)
 
 

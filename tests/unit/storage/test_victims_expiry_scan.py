@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daycache_ray.storage import scan as scan_file
-from daycache_ray.storage.entries import cost_bytes
+from daycache_ray.storage.costs import cost_bytes
 from daycache_ray.structures.store_keys import service_prefix, store_key
 from daycache_ray.words.effects import Truncate
 from daycache_ray.words.records import Flag, RecordKind
