@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import structlog
@@ -36,17 +35,15 @@ class OpenedStore(NamedTuple):
 
 
 async def open_store(
-    directory: str, cluster: str, shard: ShardId, seat: int, region: RegionConfig, shares: Mapping[bytes, int], *,
-    fresh: bool,
-) -> Store:  # fmt: skip
+    directory: str, cluster: str, shard: ShardId, seat: int, config: ClusterConfig, *, fresh: bool
+) -> Store:
     """Open the store in `directory`, warm where one is there; `fresh` removes what lies there first.
-
-    `shares` are what services are guaranteed of this shard, in bytes.
 
     Raises:
         StoreInUseError: its owner has not let it go for five seconds.
         StoreFullError: the shared memory is too small.
     """
+    region = config.region(shard.region)
     os.makedirs(directory, mode=0o700, exist_ok=True)
     clock_s = asyncio.get_running_loop().time
     deadline_s = clock_s() + STORE_WAIT_S
@@ -61,7 +58,7 @@ async def open_store(
                 seat=seat,
                 limit_bytes=region.memory_bytes // region.shards,
                 eviction=region.eviction,
-                shares=shares,
+                shares=config.shares(shard.region),
             )
         except StoreInUseError:
             # The former owner is just dying, or its heir on this node reads its log.

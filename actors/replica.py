@@ -97,7 +97,7 @@ class Replica(HandleCalls):
         if fresh:  # before the store asks for room
             await asyncio.to_thread(remove_left, self._config.memory_path, self._host_pid)
         directory = replica_directory(self._config.memory_path, self._cluster, self._shard, seat)
-        self._store = await open_store(directory, self._cluster, self._shard, seat, self._region(), self._config.shares(self._shard.region), fresh=fresh)
+        self._store = await open_store(directory, self._cluster, self._shard, seat, self._config, fresh=fresh)
         host = ray.util.get_node_ip_address()
         self._server = SocketServer(self, cluster=self._config.name, token=self._token, seat=seat)
         await self._server.listen(self._socket_path, host)

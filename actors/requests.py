@@ -334,8 +334,8 @@ class RequestDesk:
         missing = excess - (self._promised.total_bytes - before)
         if missing > 0 and len(victims) < count_max:
             raise RegionFullError(
-                f"{self._shard} is full, and for the {needed} bytes of '{who}' nothing more may be evicted: the rest is "
-                "what other services are guaranteed. Delete, raise the region's memory_bytes, or lower a service's"
+                f"{self._shard} is full, and for the {needed} bytes of '{who}' nothing more may be evicted: the rest "
+                "is what services are guaranteed. Delete, raise the region's memory_bytes, or lower a service's"
             )
         self.evictions_count += len(victims)
         self._coming_bytes += 1  # `turned` sees that something was posted

@@ -140,8 +140,9 @@ class SimulatedStore:
             self.undo.append((record.lsn, key, entry, self.removed.get(key, 0)))
         if record.kind == RecordKind.PUT:
             self.entries[key] = StoredEntry(
-                record.epoch, record.lsn, record.expires_at_ns, record.codec, record.flags, record.value, record.priority
-            )
+                record.epoch, record.lsn, record.expires_at_ns, record.codec, record.flags, record.value,
+                record.priority,
+            )  # fmt: skip
             return
         if record.kind in (RecordKind.EVICT, RecordKind.EXPIRE) and "R38" not in self.without:
             target = (record.target_epoch, record.target_lsn)

@@ -101,7 +101,8 @@ class Entries:
             transaction.put(_NUMBER.pack(order), key, db=self.order)
         if expires_at_ns and not has_expiry:
             transaction.put(_EXPIRY.pack(expires_at_ns, order), b"", db=self.expiry)
-        if old is not None and is_listed and len(old) == len(new) and not (old[_FLAGS_OFFSET] | new[_FLAGS_OFFSET]) & LARGE:
+        is_same_size = old is not None and is_listed and len(old) == len(new)
+        if old is not None and is_same_size and not (old[_FLAGS_OFFSET] | new[_FLAGS_OFFSET]) & LARGE:
             return  # costs what the old one did
         # Held before the old one is dropped: both may mean one file.
         self._charge(transaction, key, new)

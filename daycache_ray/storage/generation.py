@@ -316,10 +316,8 @@ class Generation:
             else:
                 order = queue << QUEUE_SHIFT | self.state.next_order
                 self.state.next_order += 1
-            ends_at = stored.expires_at_ns
-            header = _PACK_HEADER(
-                stored.epoch, stored.lsn, ends_at, order, stored.cost_us, stored.codec, stored.flags, priority
-            )
+            header = _PACK_HEADER(stored.epoch, stored.lsn, stored.expires_at_ns, order, stored.cost_us,
+                                  stored.codec, stored.flags, priority)  # fmt: skip
             return header + stored.value
         if image is None or kind == _DELETE:
             return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import lmdb
@@ -38,6 +38,15 @@ _STEPS_MIN: Final = 1_024
 """After so many a hand takes what comes: it never walks a full store to find nothing."""
 _TOO_LARGE_MAX: Final = 16
 """Entries larger than what may be freed at most that are passed by before a queue counts as having nothing."""
+
+
+class Wish(NamedTuple):
+    """Entries are wanted until `bytes_needed` are freed, at most `bytes_max` and `count_max`, none of `without`."""
+
+    bytes_needed: int
+    bytes_max: int
+    count_max: int
+    without: set[bytes]
 
 
 class Hands:
@@ -77,17 +86,15 @@ class Hands:
         *,
         entries_count: int,
         next_order: int,
-        bytes_needed: int,
-        bytes_max: int,
-        count_max: int,
-        without: set[bytes],
+        wish: Wish,
         has_young: bool,
     ) -> tuple[dict[bytes, bytes], int]:
-        """Return entries to evict, and their bytes: until `bytes_needed`, at most `bytes_max` and `count_max`.
+        """Return entries to evict, and their bytes.
 
         With `has_young` by two hands, and what was dear to load, or has high priority, is spared more often; without
-        by SIEVE alone. `without` names those that were chosen before.
+        by SIEVE alone, which spares what has high priority too.
         """
+        bytes_needed, bytes_max, count_max, without = wish
         assert 0 < bytes_needed <= bytes_max
         next_order |= self._begin
         if has_young and self._young_from is None:
@@ -120,8 +127,7 @@ class Hands:
                         continue
                 if key in chosen or key in without:
                     continue
-                record = get(key, db=data)
-                if record is None:
+                if (record := get(key, db=data)) is None:
                     continue
                 size = len(record)
                 if size > SMALL_RECORD_BYTES or record[_FLAGS_OFFSET] & LARGE:
@@ -129,8 +135,7 @@ class Hands:
                 else:
                     cost = size + len(key) + ENTRY_OVERHEAD_BYTES
                 if freed + cost > bytes_max:
-                    too_large += 1
-                    if too_large > _TOO_LARGE_MAX:
+                    if (too_large := too_large + 1) > _TOO_LARGE_MAX:
                         break
                     continue
                 is_high = record[_PRIORITY_OFFSET] & PRIORITY_MASK == _HIGH

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import lmdb
 
-from daycache_ray.storage.hands import QUEUE_SHIFT, Hands
+from daycache_ray.storage.hands import QUEUE_SHIFT, Hands, Wish
 from daycache_ray.storage.state import State
 from daycache_ray.storage.visited_page import VisitedPage
 from daycache_ray.structures.eviction.shares import Promised, giver
@@ -101,10 +101,7 @@ class Queues:
                     visited,
                     entries_count=entries_count,
                     next_order=state.next_order,
-                    bytes_needed=wanted,
-                    bytes_max=bytes_max - freed_of_account,
-                    count_max=count_max,
-                    without=promised.keys,
+                    wish=Wish(wanted, bytes_max - freed_of_account, count_max, promised.keys),
                     # What goes first anyway has no youth to prove itself in.
                     has_young=has_young and not queue & 1,
                 )

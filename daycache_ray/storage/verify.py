@@ -192,8 +192,7 @@ class _Walk:
         tables: dict[bytes, Any],
         state: State,
     ) -> None:
-        count = used_bytes = large_bytes = expiring = 0
-        queues = CountedQueues(state)
+        count, used_bytes, large_bytes, expiring, queues = 0, 0, 0, 0, CountedQueues(state)
         order, expiry = tables[b"order"], tables[b"expiry"]
         for key, record in transaction.cursor(db=tables[b"data"]).iternext():
             count += 1
@@ -211,8 +210,7 @@ class _Walk:
                 expiring += 1
                 if transaction.get(time_place, db=expiry) is None:
                     self.damage(where, f"is not listed to expire at {header.expires_at_ns}")
-            cost = cost_bytes(key, record)
-            used_bytes += cost
+            used_bytes += (cost := cost_bytes(key, record))
             if said := queues.add(key, header, cost):
                 self.damage(where, said)
             if is_large(record):
