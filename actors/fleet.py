@@ -39,6 +39,7 @@ class Fleet:
         self._tasks: set[asyncio.Task[None]] = set()
         self.next_number = first_number
         self.handles: dict[str, Any] = {}
+        self._coming: set[asyncio.Task[None]] = set()
         self.spares: list[tuple[str, str]] = []
         """(actor name, node id) of actors that hold no seat yet."""
 
@@ -51,11 +52,15 @@ class Fleet:
 
         A spare of another node would be sooner there, but without the store that is still on this one.
         """
-        match = next((spare for spare in self.spares if spare[1] == node_id), None)
-        if match is not None:
-            self.spares.remove(match)
-            return match[0], self.handles[match[0]]
-        return await self.create(node_id)
+        while True:
+            match = next((spare for spare in self.spares if spare[1] == node_id), None)
+            if match is not None:
+                self.spares.remove(match)
+                return match[0], self.handles[match[0]]
+            if not self._coming:
+                return await self.create(node_id)
+            # One that is starting is there before one that would be begun now.
+            await asyncio.wait(self._coming, return_when=asyncio.FIRST_COMPLETED)
 
     async def create(self, node_id: str | None) -> tuple[str, Any]:
         """Create an actor, on `node_id` and nowhere else (None: anywhere); raises what Ray raises.
@@ -80,6 +85,12 @@ class Fleet:
 
     async def add_spare(self, node_id: str | None) -> None:
         """Create one more actor without a seat."""
+        coming = asyncio.get_running_loop().create_task(self._create_spare(node_id))
+        self._coming.add(coming)
+        coming.add_done_callback(self._coming.discard)
+        await coming
+
+    async def _create_spare(self, node_id: str | None) -> None:
         name, handle = await self.create(node_id)
         self.spares.append((name, await handle.node.remote()))
 

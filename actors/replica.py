@@ -8,6 +8,7 @@ of others. Ray calls on the handle are a door too: a millisecond each, batches i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import shutil
@@ -41,6 +42,9 @@ from daycache_ray.words.naming import NAMESPACE, cluster_directory
 from daycache_ray.words.operations import Request
 from daycache_ray.words.types import CacheConsistencyLevel, Member, ShardId, ShardStatistics
 
+EARLY_COUNT_MAX = 64
+"""Messages of peers kept until `begin`: the primary hears of a new member sooner than the member itself does."""
+
 EXPIRY_PASS_S = 0.1
 EXPIRY_PASS_COUNT_MAX = 1_000
 STORE_FIELDS = sorted(set(StoreStatistics._fields) & set(ShardStatistics.__dataclass_fields__))
@@ -70,9 +74,14 @@ class Replica(HandleCalls):
         self._links: PeerLinks | None = None
         self._desk: RequestDesk | None = None
         self._runner: Runner | None = None
+        self._early: list[Any] = []
+        self._coordinator: Any = None
         self._addresses: dict[Member, MemberAddress] = {}
         self._info: OpenedStore | None = None
         self._expirations_count = 0
+        # What was imported lives as long as the process: a collection that walks it stops a turn for 20 ms.
+        gc.collect()
+        gc.freeze()
 
     async def ping(self) -> None:
         """Answer when the process is up."""
@@ -143,9 +152,11 @@ class Replica(HandleCalls):
         if configure is not None:
             self._post(configure)
         self._spawn(self._expire())
+        early, self._early = self._early, []
+        for message in early:
+            self._post(message)
         self._spawn(keep_up(self._store))
-        # What was imported lives as long as the process: a collection that walks it stops a turn for 20 ms.
-        gc.collect()
+        self._spawn(self._meet_coordinator())
         gc.freeze()
 
     async def configure(self, configure: Configure, addresses: list[MemberAddress]) -> None:
@@ -194,6 +205,8 @@ class Replica(HandleCalls):
         """Take a message of another replica."""
         if self._runner is not None:
             self._runner.keep(message)
+        elif len(self._early) < EARLY_COUNT_MAX:
+            self._early.append(message)
 
     def on_read(self, connection: ServerConnection) -> None:
         """Let the machine have what a read brought."""
@@ -237,10 +250,20 @@ class Replica(HandleCalls):
 
     async def _tell_coordinator(self, message: Any) -> None:
         try:
-            coordinator = ray.get_actor(self._coordinator_name, namespace=NAMESPACE)
-            await coordinator.tell.remote(message)
+            await self._call_coordinator().tell.remote(message)
         except Exception as error:  # the coordinator restarts; the machine repeats itself
+            self._coordinator = None
             _log.info("coordinator not reached", reason=type(error).__name__)
+
+    def _call_coordinator(self) -> Any:
+        if self._coordinator is None:
+            self._coordinator = ray.get_actor(self._coordinator_name, namespace=NAMESPACE)
+        return self._coordinator
+
+    async def _meet_coordinator(self) -> None:
+        # Ray connects at the first call; a proposal to succeed a dead primary should not have to wait for it.
+        with contextlib.suppress(Exception):
+            await self._call_coordinator().pid.remote()
 
     def _on_peer_lost(self, member: Member) -> None:
         self._post(PeerGone(member))

@@ -92,6 +92,8 @@ class Retry:
         self._writes = writes
         self._rng = rng
         self.attempts_count = 0
+        self._failures_count = 0
+        self._map_version = 0
         self._may_have_happened = False
 
     def after(self, error: CacheError, now_s: float, map_version: int) -> Pause:
@@ -107,7 +109,11 @@ class Retry:
         elif not isinstance(error, (RetryableError, ShardUnavailableError)):
             raise error
         self.attempts_count += 1
-        pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2 ** min(self.attempts_count - 1, 10))
+        if map_version != self._map_version:
+            # Who was told of a new map may ask before the primary was: patience begins anew.
+            self._map_version, self._failures_count = map_version, 0
+        self._failures_count += 1
+        pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2 ** min(self._failures_count - 1, 10))
         pause_s *= 0.5 + self._rng.random() / 2
         if isinstance(error, BackpressureError):
             pause_s = max(pause_s, min(float(error.fields.get("retry_after_s", 0.0)), 1.0))

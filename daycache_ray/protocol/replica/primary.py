@@ -257,6 +257,8 @@ class Primary:
             elif ack.lsn < follower.next_lsn - 1 or not follower.in_flight:
                 follower.rewind(max(ack.lsn, follower.match_lsn))
         self.advance(now, out)
+        if self.proposal is None and follower.member not in self.in_sync.agreed:
+            self._grow(now, out)  # a STRONG write may wait for just this copy
         # Records that nobody waits for go with the next tick: otherwise every acknowledgement would fetch a batch.
         if not self.ship_at_ns or self.waiting.heap:
             self.ship(follower, now, out)

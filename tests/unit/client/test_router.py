@@ -150,3 +150,11 @@ def test_sequences_say_what_is_still_awaited() -> None:
     assert sequences.unanswered() == 1
     sequences.done(first)
     assert sequences.unanswered() == 5
+
+
+def test_a_new_map_begins_with_short_pauses_again() -> None:
+    machine = retry(deadline_at_s=1e9)
+    last = [machine.after(NotPrimaryError("no"), 0.0, 1).seconds for _ in range(8)][-1]
+    fresh = machine.after(NotPrimaryError("no"), 0.0, 2).seconds
+    assert last >= 0.1 > 0.005 >= fresh
+    assert machine.after(NotPrimaryError("no"), 0.0, 2).seconds <= 0.01
