@@ -126,14 +126,19 @@ class Coordinator:
         self._http_url = url
         await self._publish()
 
-    async def stop(self) -> None:
-        """End every actor of the cluster and remove its memory; the caller ends this one."""
+    async def stop(self, drain_s: float = 0.0) -> int:
+        """End every actor of the cluster and remove its memory; the caller ends this one.
+
+        Write-behind regions first write what waits, at most for `drain_s`; return how many entries are left.
+        """
+        left_count = await self._seating.drain(drain_s) if drain_s > 0 else 0
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
         self._companions.stop()
         await self._seating.stop()
         self._state.forget()
+        return left_count
 
     async def _bring_up(self) -> None:
         if not self._is_new:

@@ -128,8 +128,11 @@ class HandleCalls:
 
     async def delete(self, key: Key, *, service: str = "default", level: Any = None) -> bool:
         """Remove an entry; return whether there was one."""
-        operation = Operation(OperationKind.DELETE, self._stored(key_bytes(key), self._prefix(service)))
-        return (await self._write([operation], level))[0].outcome == Outcome.DONE
+        raw = key_bytes(key)
+        stored = self._stored(raw, self._prefix(service))
+        value, flags = (b"", 0) if stored.endswith(raw) else (with_long_key(b"", raw), int(Flag.LONG_KEY))
+        result = (await self._write([Operation(OperationKind.DELETE, stored, value, flags=flags)], level))[0]
+        return result.outcome == Outcome.DONE and (not self._region().writes_behind or result.number > 0)
 
     async def compare_and_set(
         self,

@@ -8,7 +8,7 @@ import contextlib
 import secrets
 import shutil
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
 import structlog
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 READY_S = 60.0
 """How long a start may take before it is called failed; actors of a loaded machine need seconds each."""
+
+DRAIN_S = 10.0
+"""How long a stop waits for write-behind, unless its caller says otherwise."""
 
 _log = structlog.get_logger("daycache.launch")
 _ray_is_ours = False
@@ -94,8 +97,11 @@ class astart:  # noqa: N801 - it is used like the function that it stands for
         await asyncio.to_thread(stop, self._config.name)
 
 
-def stop(name: str = "daycache", *, address: str | None = None) -> None:
+def stop(name: str = "daycache", *, address: str | None = None, drain_s: float = DRAIN_S) -> int:
     """Stop a cluster: its actors, its Serve applications, its memory. Ray stops too if `start` began it.
+
+    Write-behind regions first write what waits, for at most `drain_s` seconds. Returns how many entries their origins
+    have not got, dead letters included; they are gone, and a warning is logged. 0 where nothing was lost.
 
     Raises:
         ClusterNotFoundError: no cluster of that name runs.
@@ -107,8 +113,11 @@ def stop(name: str = "daycache", *, address: str | None = None) -> None:
     except ValueError:
         raise ClusterNotFoundError(f"no cluster '{name}' runs in this Ray cluster") from None
     _delete_applications(name)
+    left_count = 0
     with contextlib.suppress(ray.exceptions.RayError):
-        ray.get(coordinator.stop.remote(), timeout=30)
+        left_count = cast(int, ray.get(coordinator.stop.remote(drain_s), timeout=30 + drain_s))
+    if left_count:
+        _log.warning("stopped with writes that their origin has not got", cluster=name, entries=left_count)
     with contextlib.suppress(ray.exceptions.RayError):
         ray.kill(coordinator)
     directory = _started.pop(name, None)
@@ -117,6 +126,7 @@ def stop(name: str = "daycache", *, address: str | None = None) -> None:
     if _ray_is_ours and not _started:
         _ray_is_ours = False
         ray.shutdown()
+    return left_count
 
 
 _started: dict[str, str] = {}
@@ -153,9 +163,13 @@ def _create_coordinator(config: ClusterConfig, cluster_id: str) -> Any:
     sealed = config.model_copy(
         update={
             "regions": tuple(
-                region.model_copy(update={"loader": SealedLoader.seal(region.loader)})
-                if region.loader is not None
-                else region
+                region.model_copy(
+                    update={
+                        name: SealedLoader.seal(given)
+                        for name in ("loader", "writer")
+                        if (given := getattr(region, name)) is not None
+                    }
+                )
                 for region in config.regions
             )
         }

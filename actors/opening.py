@@ -79,4 +79,5 @@ def settings_of(config: ClusterConfig, region: RegionConfig) -> ReplicaSettings:
         grace_ns=int(timing.grace_s * 1e9),
         silence_ns=int(timing.silence_s * 1e9),
         strong_copies=region.strong_copies,
+        writes_behind=region.writes_behind,
     )

@@ -19,6 +19,7 @@ import ray
 import structlog
 
 from daycache_ray.actors.clocks import read_clocks
+from daycache_ray.actors.flusher import Flusher
 from daycache_ray.actors.handle_calls import HandleCalls
 from daycache_ray.actors.opening import OpenedStore, open_store, settings_of
 from daycache_ray.actors.peer_links import PeerLinks
@@ -82,6 +83,7 @@ class Replica(HandleCalls):
         # What was imported lives as long as the process: a collection that walks it stops a turn for 20 ms.
         gc.collect()
         gc.freeze()
+        self._flusher: Flusher | None = None
 
     async def ping(self) -> None:
         """Answer when the process is up."""
@@ -142,6 +144,7 @@ class Replica(HandleCalls):
             self._keep,
             self._statistics_fields,
             evicts=region.level is not CacheConsistencyLevel.STRONG,
+            writes_through=region.writes_through,
         )
         self._runner = Runner(
             machine, self._store, send=self._links.send, tell=self._tell, desk=self._desk, on_broken=self._on_broken
@@ -157,6 +160,9 @@ class Replica(HandleCalls):
             self._post(message)
         self._spawn(keep_up(self._store))
         self._spawn(self._meet_coordinator())
+        if region.writes_behind:
+            self._flusher = Flusher(self._store, region, self._runner, self._desk)
+            self._spawn(self._flusher.run())
         gc.freeze()
 
     async def configure(self, configure: Configure, addresses: list[MemberAddress]) -> None:
@@ -164,6 +170,10 @@ class Replica(HandleCalls):
         if self._runner is not None:
             self._know(addresses)
             self._post(configure)
+
+    async def drain(self, deadline_s: float) -> int:
+        """Write what waits for the origin, as far as that goes within the deadline; return how much is left."""
+        return await self._flusher.drain(deadline_s) if self._flusher is not None else 0
 
     async def describe(self) -> tuple[Member | None, OpenedStore | None]:
         """Return the member that this actor is, and how it is reached; for a coordinator that restarted."""
@@ -330,6 +340,7 @@ class Replica(HandleCalls):
             "replication_lag_records": machine.last_lsn - machine.held_lsn,
             "turns_count": self._runner.turns_count,
             "messages_count": self._runner.messages_count,
+            **(self._flusher.figures() if self._flusher is not None else {}),
         }
 
 

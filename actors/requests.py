@@ -11,7 +11,9 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final, Protocol
 
+from daycache_ray.actors.behind import WritesBehind, check_in_cache_alone, full_of_dirty, letters_answer
 from daycache_ray.actors.clocks import read_clocks
+from daycache_ray.actors.exporting import exported
 from daycache_ray.storage.costs import expected_bytes
 from daycache_ray.storage.fence_page import Fence
 from daycache_ray.storage.sharing import Writer
@@ -37,6 +39,7 @@ from daycache_ray.words.messages import Evict, FillAsked, FillFailed, FillStored
 from daycache_ray.words.operations import (
     Accesses,
     Answer,
+    AskLetters,
     AskStatistics,
     Failure,
     FillAnswer,
@@ -56,7 +59,7 @@ from daycache_ray.words.operations import (
     Write,
     Written,
 )
-from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag
+from daycache_ray.words.records import Flag
 from daycache_ray.words.types import Instant, Role, ShardId
 
 FULL_RATIO: Final = 0.95
@@ -98,12 +101,16 @@ class RequestDesk:
         statistics: Callable[[], dict[str, Any]],
         *,
         evicts: bool,
+        writes_through: bool = False,
     ) -> None:
         self._shard = shard
         self._store = store
         self._post = post
         self._statistics = statistics
         self._evicts = evicts
+        self._writes_through = writes_through
+        self.behind: WritesBehind | None = None
+        """The write-behind of a primary."""
         self._tokens = count(1)
         self._waiting: dict[int, tuple[Caller, int, Any]] = {}
         self._limit_bytes = int(store.limit_bytes * FULL_RATIO)
@@ -140,6 +147,8 @@ class RequestDesk:
             self._scan(caller, request)  # type: ignore[arg-type]
         elif kind is TakeRemovals:
             self._take_removals(caller, request)  # type: ignore[arg-type]
+        elif kind is AskLetters:
+            caller.answer(letters_answer(self.behind, self._shard, request, self._post))  # type: ignore[arg-type]
         elif kind is AskStatistics:
             caller.answer(StatisticsAnswer(request.id, self._statistics()))  # type: ignore[union-attr]
         else:
@@ -167,7 +176,7 @@ class RequestDesk:
         caller, request_id, read = waiting
         hidden_ns = 0 if read.stale else horizon_ns
         try:
-            records = [self._export(key, hidden_ns) for key in read.keys]
+            records = [exported(self._store, key, hidden_ns) for key in read.keys]
         except (CacheError, OSError) as error:
             # What one entry's file has become is its readers' trouble; the replica lives on.
             broken = CorruptRecordError(f"a stored value cannot be read: {error}; set it anew, or delete it")
@@ -212,6 +221,8 @@ class RequestDesk:
             raise InvalidArgumentError(
                 f"a write has 1 to {BATCH_OPERATIONS_MAX} operations, not {len(request.operations)}"
             )
+        if self._writes_through:
+            check_in_cache_alone(request.operations, self._shard)
         self._make_room(request.operations)
         self.writes_count += len(request.operations)
         self._post(
@@ -228,7 +239,7 @@ class RequestDesk:
     def _fill_ask(self, caller: Caller, request: FillAsk, connection: int) -> None:
         deadline_ns = self.clocks().boot_ns + max(1, request.deadline_ms) * 1_000_000
         token = self._token(caller, request.id, None)
-        self._post(FillAsked(token, connection, request.key, deadline_ns, request.wait, request.refresh))
+        self._post(FillAsked(token, connection, request.key, deadline_ns, request.wait, request.refresh, request.write))
 
     def _fill_store(self, caller: Caller, request: FillStore) -> None:
         self._make_room([request.operation])
@@ -236,7 +247,9 @@ class RequestDesk:
         if request.operation.flags & Flag.PREFETCHED:
             self.prefetched_count += 1
         token = self._token(caller, request.id, None)
-        self._post(FillStored(token, request.number, request.operation, request.client, request.sequence))
+        self._post(
+            FillStored(token, request.number, request.operation, request.client, request.sequence, request.level)
+        )
 
     def _scan(self, caller: Caller, request: Scan) -> None:
         horizon_ns = self._store.fence.read().horizon_ns
@@ -258,22 +271,6 @@ class RequestDesk:
         now_ns = self.clocks().boot_ns
         taken = removals.take(request.follower, owner, request.causes, request.given_count, count_max, now_ns)
         caller.answer(Removed(request.id, *taken))
-
-    def _export(self, key: bytes, hidden_ns: int) -> bytes | None:
-        record = self._store.get(key)
-        if record is None:
-            return None
-        if len(record) < HEADER_BYTES:
-            raise CorruptRecordError(f"a record of {len(record)} bytes has no header")
-        header = HEADER.unpack_from(record)
-        if 0 < header[2] <= hidden_ns:
-            return None
-        if not header[6] & Flag.LARGE:
-            return record
-        payload = self._store.payload(key)
-        if payload is None:
-            return None
-        return HEADER.pack(*header[:6], header[6] & ~Flag.LARGE, header[7]) + payload
 
     def turned(self) -> None:
         """Everything that was posted so far has been done."""
@@ -332,6 +329,8 @@ class RequestDesk:
         writer = Writer(service, needed, self._promised)
         victims = store.victims(excess + SLACK_BYTES, count_max, writer)
         missing = excess - (self._promised.total_bytes - before)
+        if missing > 0 and len(victims) < count_max and store.dirty_count:
+            raise full_of_dirty(self._shard)
         if missing > 0 and len(victims) < count_max:
             raise RegionFullError(
                 f"{self._shard} is full, and for the {needed} bytes of '{who}' nothing more may be evicted: the rest "

@@ -106,6 +106,15 @@ class Seating:
         """Look whether a member that its shard dropped still answers; Ray never notices one that hangs."""
         self._spawn(self._examine(seat, seat.actor))
 
+    async def drain(self, deadline_s: float) -> int:
+        """Let write-behind regions write what waits; return how many entries the origins have not got."""
+        drained = []
+        for seat in self._seats.values():
+            handle = self.fleet.handles.get(seat.actor)
+            if handle is not None and self._config.region(seat.shard.region).writes_behind:
+                drained.append(_drained(handle, deadline_s))
+        return sum(await asyncio.gather(*drained))
+
     async def stop(self) -> None:
         """End every actor, in order where it can."""
         self._stopping = True
@@ -217,6 +226,14 @@ class Seating:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _drained(handle: Any, deadline_s: float) -> int:
+    try:
+        return int(await asyncio.wait_for(handle.drain.remote(deadline_s), deadline_s + 2))
+    except Exception as error:  # it dies, or hangs: what it had stays unwritten, and its successor may say more
+        _log.warning("a replica was not drained", reason=type(error).__name__)
+        return 0
 
 
 async def _quietly(reference: Any) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from daycache_ray.origins.ray_tasks import RayTaskLoader
     from daycache_ray.origins.redis import RedisLoader
     from daycache_ray.origins.sql import SqlLoader
+    from daycache_ray.origins.sql_writer import SqlWriter
     from daycache_ray.words.config import ClusterConfig, PredictionConfig, RegionConfig, ServiceConfig, TimingConfig
     from daycache_ray.words.errors import (
         AccessDeniedError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         NotEnoughReplicasError,
         NotPrimaryError,
         OriginDownError,
+        PermanentWriteError,
         ProtocolError,
         ProtocolVersionError,
         RegionFullError,
@@ -67,13 +69,14 @@ if TYPE_CHECKING:
         VersionConflictError,
         WriteError,
     )
-    from daycache_ray.words.ports import MISSING, BatchLoader, Loader
+    from daycache_ray.words.ports import MISSING, BatchLoader, BatchWriter, Loader, Writer
     from daycache_ray.words.removals import Removal, RemovalCause
     from daycache_ray.words.types import (
         AccessPattern,
         CacheConsistencyLevel,
         CacheOptimizationContext,
         CacheRegion,
+        DeadLetter,
         Entry,
         RegionStatistics,
         ShardStatistics,
@@ -100,6 +103,7 @@ __all__ = [
     "CacheRegion",
     "CacheConsistencyLevel",
     "Entry",
+    "DeadLetter",
     "Version",
     "RegionStatistics",
     "ShardStatistics",
@@ -110,7 +114,10 @@ __all__ = [
     "Loader",
     "BatchLoader",
     "MISSING",
+    "Writer",
+    "BatchWriter",
     "SqlLoader",
+    "SqlWriter",
     "HttpLoader",
     "RedisLoader",
     "FileLoader",
@@ -157,6 +164,7 @@ __all__ = [
     "OriginDownError",
     "LoadCycleError",
     "WriteError",
+    "PermanentWriteError",
     "CorruptRecordError",
     "StoreInUseError",
     "StoreFormatError",
@@ -169,14 +177,15 @@ _HOMES = {
     "daycache_ray.client.async_cache": "aconnect AsyncCache AsyncRegion",
     "daycache_ray.words.config": "ClusterConfig RegionConfig ServiceConfig TimingConfig PredictionConfig",
     "daycache_ray.words.types": (
-        "CacheRegion CacheConsistencyLevel Entry Version RegionStatistics ShardStatistics CacheOptimizationContext "
-        "AccessPattern"
+        "CacheRegion CacheConsistencyLevel Entry DeadLetter Version RegionStatistics ShardStatistics "
+        "CacheOptimizationContext AccessPattern"
     ),
     "daycache_ray.client.removals": "RemovalSubscription",
     "daycache_ray.words.removals": "Removal RemovalCause",
     "daycache_ray.codecs.registry": "register_type",
-    "daycache_ray.words.ports": "Loader BatchLoader MISSING",
+    "daycache_ray.words.ports": "Loader BatchLoader Writer BatchWriter MISSING",
     "daycache_ray.origins.sql": "SqlLoader",
+    "daycache_ray.origins.sql_writer": "SqlWriter",
     "daycache_ray.origins.http": "HttpLoader",
     "daycache_ray.origins.redis": "RedisLoader",
     "daycache_ray.origins.files": "FileLoader",
@@ -190,8 +199,8 @@ _HOMES = {
         "NotANumberError VersionConflictError CacheClosedError ClusterExistsError ClusterNotFoundError "
         "ProtocolError ProtocolVersionError AccessDeniedError RetryableError NotPrimaryError StaleEpochError "
         "NotEnoughReplicasError BackpressureError RegionFullError UnavailableError DeadlineExceededError "
-        "UnknownOutcomeError ShardUnavailableError StaleError ServerError LoadError WriteError CorruptRecordError "
-        "StoreInUseError StoreFormatError StoreFullError OriginDownError LoadCycleError"
+        "UnknownOutcomeError ShardUnavailableError StaleError ServerError LoadError WriteError PermanentWriteError "
+        "CorruptRecordError StoreInUseError StoreFormatError StoreFullError OriginDownError LoadCycleError"
     ),
 }
 """Module by module, what it has for the window."""

@@ -11,6 +11,7 @@ from daycache_ray.client.arguments import REGION_TTL, RegionTtl
 from daycache_ray.client.async_channels import AsyncChannels
 from daycache_ray.client.bounded_reads import limit_of
 from daycache_ray.client.cached import AsyncCachedDecorator
+from daycache_ray.client.dead_letters import AsyncDeadLetterCalls
 from daycache_ray.client.lifetimes import Moment, lifetime
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
@@ -21,13 +22,14 @@ from daycache_ray.words.removals import RemovalCause
 from daycache_ray.words.types import Entry, Key, Level, RegionStatistics, Version
 
 
-class AsyncRegion:
+class AsyncRegion(AsyncDeadLetterCalls):
     """`Region` with await: same names, arguments, answers and errors. Of one event loop."""
 
     def __init__(self, core: RegionCore, channels: AsyncChannels) -> None:
         self._core = core
         self._reads = core.reads
         self._writes = core.writes
+        self._letters = core.letters
         self.near_value = core.reads.near_value
         self._channels = channels
         self._run = channels.run

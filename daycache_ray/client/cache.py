@@ -109,7 +109,7 @@ class Cache:
     """
 
     def __init__(self, desk: Desk) -> None:
-        self.stop_on_exit: Callable[[], None] | None = None
+        self.stop_on_exit: Callable[[], object] | None = None
         """What `with` does at its end besides closing; `daycache.start` stops its cluster."""
         self._desk = desk
         self._regions: dict[str, Region] = {}

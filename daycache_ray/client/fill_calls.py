@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from daycache_ray.client.arguments import key_text
+from daycache_ray.client.arguments import DEADLINE_S, key_text
 from daycache_ray.client.exchanges import Exchange, Tell, ask, converse
 from daycache_ray.client.region_reads import Place, RegionReads
 from daycache_ray.words.cluster_map import MemberAddress
@@ -83,15 +83,16 @@ class FillCalls:
             sequences.done(sequence)
 
     def ask(
-        self, place: Place, deadline_at_s: float, *, wait: bool, refresh: bool = False
+        self, place: Place, deadline_at_s: float, *, wait: bool, refresh: bool = False, write: bool = False
     ) -> Exchange[tuple[FillAnswer, MemberAddress]]:
         """Ask for the right to load a key; `refresh`: also where there is an entry. See operations.FillAsk."""
         session = self._session
         region, shard = place.part.shard
-        load_ms = max(1, int(self._config.load_deadline_s * 1000))
+        right_s = self._config.write_deadline_s + DEADLINE_S if write else self._config.load_deadline_s
+        load_ms = max(1, int(right_s * 1000))
 
         def build(request_id: int) -> FillAsk:
-            return FillAsk(request_id, region, shard, place.stored, load_ms, wait, refresh)
+            return FillAsk(request_id, region, shard, place.stored, load_ms, wait, refresh, write)
 
         answer: tuple[FillAnswer, MemberAddress] = yield from converse(
             session, place.part.shard, build, deadline_at_s, patient=wait, undo=_give_back(region, shard)

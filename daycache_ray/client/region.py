@@ -10,6 +10,7 @@ from daycache_ray.client.arguments import REGION_TTL, RegionTtl
 from daycache_ray.client.bounded_reads import limit_of
 from daycache_ray.client.cached import CachedDecorator
 from daycache_ray.client.channels import Channels
+from daycache_ray.client.dead_letters import DeadLetterCalls
 from daycache_ray.client.lifetimes import Moment, lifetime
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore
@@ -19,7 +20,7 @@ from daycache_ray.words.config import RegionConfig
 from daycache_ray.words.types import Entry, Key, Level, Version
 
 
-class Region(WholeRegion):
+class Region(WholeRegion, DeadLetterCalls):
     """One key space of a cluster. Threads may share it.
 
     In every call `level` is "strong", "eventual" or "weak" (None: the region's own), `deadline_s` the
@@ -36,6 +37,7 @@ class Region(WholeRegion):
         self._core = core
         self._reads = core.reads
         self._writes = core.writes
+        self._letters = core.letters
         self.near_value = core.reads.near_value
         """`get` as far as shared memory answers, without `deadline_s`; else node_reads.FAR."""
         self._channels = channels

@@ -10,12 +10,14 @@ from typing import Any, Final
 
 from daycache_ray.client.arguments import REGION_TTL, deadline_of, key_text, level_number, ttl_ns_of
 from daycache_ray.client.bounded_reads import BoundedReads
+from daycache_ray.client.dead_letters import DeadLetters
 from daycache_ray.client.exchanges import Exchange, ask
 from daycache_ray.client.loading import RegionLoads
 from daycache_ray.client.region_reads import RegionReads
 from daycache_ray.client.region_writes import RegionWrites
 from daycache_ray.client.session import Session, ShardSession
 from daycache_ray.client.weak_writes import WeakWrites
+from daycache_ray.client.write_through import WriteThrough
 from daycache_ray.structures.store_keys import service_prefix, store_key
 from daycache_ray.words.config import RegionConfig
 from daycache_ray.words.errors import InvalidArgumentError, ShardUnavailableError
@@ -36,6 +38,9 @@ _SUMS: Final = (
     "loads_count",
     "prefetched_count",
     *(f"removed_{cause.value}_count" for cause in CAUSES),
+    "dirty_count",
+    "dirty_bytes",
+    "dead_letters_count",
 )
 
 
@@ -48,7 +53,8 @@ class RegionCore:
         self.weak = weak
         self.reads = RegionReads(session, config, weak)
         self.bounded = BoundedReads(self.reads)
-        self.writes = RegionWrites(self.reads, weak)
+        self.writes = WriteThrough(self.reads, weak) if config.writes_through else RegionWrites(self.reads, weak)
+        self.letters = DeadLetters(self.reads)
         self.loads = RegionLoads(self.reads, self.writes)
         self.follow: Callable[[Any], None] = lambda subscription: None
         """Serves a RemovalSubscription from now on; whoever owns the session puts the right one here."""
@@ -111,6 +117,7 @@ class RegionCore:
             stale_answers_count=self.loads.stale_answers_count,
             background_loads_count=self.loads.background_loads_count,
             breaker_openings_count=self.loads.breaker_openings_count,
+            dirty_age_s=max((shard.dirty_age_s for shard in shards), default=0.0),
             **sums,
         )
 

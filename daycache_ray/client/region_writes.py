@@ -100,8 +100,9 @@ class RegionWrites:
     def delete(self, key: Any, level: Any, deadline_s: Any) -> Exchange[bool]:
         """Remove an entry."""
         place = self._reads.place(key)
-        result = yield from self._one(place, Operation(OperationKind.DELETE, place.stored), level, deadline_s)
-        return result.outcome == Outcome.DONE
+        result = yield from self._one(place, self.delete_operation(place), level, deadline_s)
+        # What is deleted behind is always done; whether there was an entry is the number.
+        return result.outcome == Outcome.DONE and (not self._config.writes_behind or result.number > 0)
 
     def touch(self, key: Any, ttl_s: Any, level: Any, deadline_s: Any) -> Exchange[bool]:
         """Give an entry a new time to live."""
@@ -143,7 +144,8 @@ class RegionWrites:
 
     def delete_keys(self, part: ShardSession, stored: list[bytes], deadline_at_s: float) -> Exchange[int]:
         """Remove entries of one shard; return how many there were."""
-        operations = [Operation(OperationKind.DELETE, key) for key in stored]
+        kind = OperationKind.DELETE if self._config.writer is None else OperationKind.FORGET
+        operations = [Operation(kind, key) for key in stored]
         results = yield from self._write(part, operations, self._level(None), deadline_at_s)
         return sum(result.outcome == Outcome.DONE for result in results)
 
@@ -164,6 +166,11 @@ class RegionWrites:
             pass
         finally:
             self.weak.landed(number, lost_count)
+
+    def delete_operation(self, place: Place) -> Operation:
+        """Return the operation that removes an entry; the full key goes along, for an origin wants it."""
+        value, flags = _with_key(place, b"", 0)
+        return Operation(OperationKind.DELETE, place.stored, value, flags=flags)
 
     def put_operation(
         self,

@@ -45,7 +45,7 @@ class KeyLoader:
         if self._load is None:
             return self.load_many([key]).get(key, MISSING)
         try:
-            return _finish(self._load(key))
+            return finish_async(self._load(key))
         except (LoadError, LoadCycleError):
             raise
         except Exception as error:
@@ -54,11 +54,11 @@ class KeyLoader:
     def load_many(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return what the origin has of `keys`, one by one where the loader takes no batches; raises LoadError."""
         if self._load_many is None:
-            if _is_coroutine_function(self._load):
-                return _finish(self.aload_many(keys))  # type: ignore[no-any-return]
+            if is_coroutine_function(self._load):
+                return finish_async(self.aload_many(keys))  # type: ignore[no-any-return]
             return self._found(keys, {key: self.load(key) for key in keys})
         try:
-            answer = _finish(self._load_many(list(keys)))
+            answer = finish_async(self._load_many(list(keys)))
         except (LoadError, LoadCycleError):
             raise
         except Exception as error:
@@ -79,7 +79,7 @@ class KeyLoader:
     async def aload_many(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return what the origin has of `keys`; an async loader without batches gets all at once. Raises LoadError."""
         if self._load_many is None:
-            if not _is_coroutine_function(self._load):
+            if not is_coroutine_function(self._load):
                 return await asyncio.to_thread(self.load_many, keys)
             return self._found(keys, dict(zip(keys, await asyncio.gather(*map(self.aload, keys)), strict=True)))
         try:
@@ -91,7 +91,7 @@ class KeyLoader:
         return self._found(keys, answer)
 
     async def _call(self, call: Callable[..., Any], argument: Any) -> Any:
-        answer = call(argument) if _is_coroutine_function(call) else await asyncio.to_thread(call, argument)
+        answer = call(argument) if is_coroutine_function(call) else await asyncio.to_thread(call, argument)
         return await answer if inspect.isawaitable(answer) else answer
 
     def _found(self, keys: Sequence[str], answer: Any) -> dict[str, Any]:
@@ -188,7 +188,8 @@ def _check_takes_one(call: Callable[..., Any] | None) -> None:
         raise ConfigError(f"loader: {_name_of(call)}{signature} must be callable with one argument, the key") from None
 
 
-def _is_coroutine_function(call: Any) -> bool:
+def is_coroutine_function(call: Any) -> bool:
+    """Return whether a call of it must be awaited."""
     # An object with an async __call__ is one, too, though inspect says no.
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004
 
@@ -204,7 +205,7 @@ _loops_lock = threading.Lock()
 os.register_at_fork(after_in_child=lambda: globals().update(_loops={}, _loops_lock=threading.Lock()))
 
 
-def _finish(answer: Any) -> Any:
+def finish_async(answer: Any) -> Any:
     """Return an answer, waited for on the loaders' own loop where it is awaitable."""
     if not inspect.isawaitable(answer):
         return answer

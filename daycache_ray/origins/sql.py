@@ -59,7 +59,7 @@ class SqlLoader:
         key_type: Callable[[str], Any] = str,
         engine_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._url = _url_of(url)
+        self._url = url_of(url, "SqlLoader")
         self._table, self._schema, self._key_column = table, schema, key_column
         self._value_column, self._value_columns = value_column, tuple(value_columns)
         self._query, self._batch_query = query, batch_query
@@ -197,7 +197,8 @@ class SqlLoader:
         return f"<SqlLoader {what}, {self._url.set(query={}).render_as_string(hide_password=True)}>"
 
 
-def _url_of(url: str | sa.URL) -> sa.URL:
+def url_of(url: str | sa.URL, who: str) -> sa.URL:
+    """Return a URL of a plain driver; raises ConfigError in the name of `who`."""
     try:
         made = sa.make_url(url)
         is_async = made.get_dialect().is_async
@@ -205,11 +206,11 @@ def _url_of(url: str | sa.URL) -> sa.URL:
         reason = str(error) if isinstance(error, sa.exc.NoSuchModuleError) else "it cannot be understood"
         # The text itself may hold a password, so it is not repeated.
         raise ConfigError(
-            f"SqlLoader: url= is no SQLAlchemy URL: {reason}; write 'dialect+driver://user:password@host/database'"
+            f"{who}: url= is no SQLAlchemy URL: {reason}; write 'dialect+driver://user:password@host/database'"
         ) from None
     if is_async:
         raise ConfigError(
-            f"SqlLoader: '{made.drivername}' is an async driver; name a plain one, the cache calls it in threads"
+            f"{who}: '{made.drivername}' is an async driver; name a plain one, the cache calls it in threads"
         )
     return made
 

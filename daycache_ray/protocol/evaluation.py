@@ -17,6 +17,7 @@ _NEGATIVE, _LONG_KEY, _LARGE = int(Flag.NEGATIVE), int(Flag.LONG_KEY), int(Flag.
 _COMPRESSED: Final = int(Flag.COMPRESSED)
 _TOUCHED: Final = ~int(Flag.LARGE | Flag.PREFETCHED)
 _NOT_LARGE: Final = ~_LARGE
+_DIRTY: Final = int(Flag.DIRTY)
 _PUT: Final = int(RecordKind.PUT)
 _DOUBLE: Final = struct.Struct("<d")
 _LENGTH: Final = struct.Struct("<H")
@@ -73,8 +74,26 @@ def expiry_ns(ttl_ns: int, wall_ns: int) -> int:
     return -ttl_ns if ttl_ns < -1 else 0
 
 
-def evaluate(operation: Operation, visible: Visible | None, wall_ns: int) -> Change | OperationResult:
-    """Return the record's content, or the answer when nothing changes."""
+def evaluate(
+    operation: Operation, visible: Visible | None, wall_ns: int, is_behind: bool = False
+) -> Change | OperationResult:
+    """Return the record's content, or the answer when nothing changes.
+
+    `is_behind`: the origin must hear of it later, so the record is dirty. A delete then leaves a remembered miss
+    that is dirty: nobody loads the old value while the origin still has it.
+    """
+    if is_behind and operation.kind == OperationKind.DELETE:
+        was_there = visible is not None and not visible.flags & _NEGATIVE
+        # A long key stands in front of the value, and then a repetition after a failover tells no number.
+        flags = _NEGATIVE | _DIRTY | (operation.flags & _LONG_KEY)
+        return Change(_PUT, operation.value + b"%d" % was_there, Codec.INT, flags, number=int(was_there))
+    change = _evaluate(operation, visible, wall_ns)
+    if is_behind and type(change) is Change and change.kind == _PUT and operation.kind != OperationKind.TOUCH:
+        return change._replace(flags=change.flags | _DIRTY)
+    return change
+
+
+def _evaluate(operation: Operation, visible: Visible | None, wall_ns: int) -> Change | OperationResult:
     kind = operation.kind
     # A remembered miss is no entry, except that deleting it makes the next reader ask the origin again.
     present = visible if visible is not None and not visible.flags & _NEGATIVE else None
@@ -82,6 +101,8 @@ def evaluate(operation: Operation, visible: Visible | None, wall_ns: int) -> Cha
         return _put(operation, wall_ns)
     if kind == OperationKind.DELETE:
         return Change(RecordKind.DELETE) if visible is not None else NOT_DONE
+    if kind == OperationKind.FORGET:
+        return Change(RecordKind.DELETE) if visible is not None and not visible.flags & _DIRTY else NOT_DONE
     if kind == OperationKind.ADD:
         return _put(operation, wall_ns) if present is None else NOT_DONE
     if kind == OperationKind.COMPARE_AND_SET:

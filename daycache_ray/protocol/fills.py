@@ -15,14 +15,16 @@ class Waiter(NamedTuple):
     token: int
     connection: int
     deadline_ns: int
+    is_write: bool = False
 
 
 class Fill:
-    """One key that somebody is loading."""
+    """One key that somebody is loading, or whose origin somebody is writing."""
 
-    __slots__ = ("connection", "deadline_ns", "key", "number", "waiters")
+    __slots__ = ("connection", "deadline_ns", "is_write", "key", "number", "waiters")
 
-    def __init__(self, number: int, key: bytes, connection: int, deadline_ns: int) -> None:
+    def __init__(self, number: int, key: bytes, connection: int, deadline_ns: int, is_write: bool) -> None:
+        self.is_write = is_write
         self.number = number
         self.key = key
         self.connection = connection
@@ -33,21 +35,24 @@ class Fill:
 class FillLeases:
     """Who loads what. Numbers are unique as long as `first_number` grows from life to life."""
 
-    __slots__ = ("by_key", "by_number", "next_number")
+    __slots__ = ("_abandoned", "by_key", "by_number", "next_number")
 
     def __init__(self, first_number: int) -> None:
         self.next_number = first_number
         self.by_key: dict[bytes, Fill] = {}
         self.by_number: dict[int, Fill] = {}
+        self._abandoned: list[bytes] = []
 
-    def ask(self, token: int, connection: int, key: bytes, deadline_ns: int, wait: bool) -> int | None:
+    def ask(
+        self, token: int, connection: int, key: bytes, deadline_ns: int, wait: bool, is_write: bool = False
+    ) -> int | None:
         """Return the number of the right, -1 when another loads, or None: answered when that one is done."""
         fill = self.by_key.get(key)
         if fill is None:
-            return self._grant(key, connection, deadline_ns)
+            return self._grant(key, connection, deadline_ns, is_write)
         if not wait:
             return -1
-        fill.waiters.append(Waiter(token, connection, deadline_ns))
+        fill.waiters.append(Waiter(token, connection, deadline_ns, is_write))
         return None
 
     def end(self, number: int) -> Fill | None:
@@ -64,6 +69,16 @@ class FillLeases:
             return ()
         self.end(fill.number)
         return tuple(fill.waiters)
+
+    def void_load(self, key: bytes) -> tuple[Waiter, ...]:
+        """Void the right for a key whose origin is about to be written, unless it is a writer's itself."""
+        fill = self.by_key.get(key)
+        return () if fill is None or fill.is_write else self.void(key)
+
+    def take_abandoned(self) -> list[bytes]:
+        """Return the keys of writes that ended without an outcome since the last call."""
+        keys, self._abandoned = self._abandoned, []
+        return keys
 
     def void_all(self) -> tuple[Waiter, ...]:
         """Void every right; return who waited."""
@@ -86,8 +101,8 @@ class FillLeases:
         """Return when `expire` has something to do, None when nothing is being loaded."""
         return min((fill.deadline_ns for fill in self.by_number.values()), default=None)
 
-    def _grant(self, key: bytes, connection: int, deadline_ns: int) -> int:
-        fill = Fill(self.next_number, key, connection, deadline_ns)
+    def _grant(self, key: bytes, connection: int, deadline_ns: int, is_write: bool) -> int:
+        fill = Fill(self.next_number, key, connection, deadline_ns, is_write)
         self.next_number += 1
         self.by_key[key] = self.by_number[fill.number] = fill
         return fill.number
@@ -96,12 +111,14 @@ class FillLeases:
         heirs: list[tuple[Waiter, int]] = []
         for fill in ended:
             self.end(fill.number)
+            if fill.is_write:
+                self._abandoned.append(fill.key)
             alive = [waiter for waiter in fill.waiters if waiter.deadline_ns > now_ns]
             late = [waiter for waiter in fill.waiters if waiter.deadline_ns <= now_ns]
             heirs.extend((waiter, 0) for waiter in late)
             if alive:
                 heir = alive[0]
-                number = self._grant(fill.key, heir.connection, heir.deadline_ns)
+                number = self._grant(fill.key, heir.connection, heir.deadline_ns, heir.is_write)
                 self.by_number[number].waiters = alive[1:]
                 heirs.append((heir, number))
         return heirs

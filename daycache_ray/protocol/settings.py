@@ -36,4 +36,6 @@ class ReplicaSettings(NamedTuple):
     uncommitted_records_max: int = 1_000_000
     uncommitted_bytes_max: int = 256 * 1024 * 1024
     """Beyond either, while the others do not keep up, writes are refused (R25)."""
+    writes_behind: bool = False
+    """What clients write must reach the origin later: their records are dirty until `OriginHas` says so."""
     without: frozenset[str] = frozenset()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from daycache_ray.words.effects import Append, Apply, Commit, FinishCopy, LoadItems, ResetStore, Truncate
-from daycache_ray.words.records import HEADER, HEADER_BYTES, LogRecord, RecordKind, Recovered
+from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, LogRecord, RecordKind, Recovered
 
 LOG_RECORDS_KEPT = 400
 
@@ -144,9 +144,13 @@ class SimulatedStore:
                 record.priority,
             )  # fmt: skip
             return
-        if record.kind in (RecordKind.EVICT, RecordKind.EXPIRE) and "R38" not in self.without:
+        if record.kind in (RecordKind.EVICT, RecordKind.EXPIRE, RecordKind.CLEAN) and "R38" not in self.without:
             target = (record.target_epoch, record.target_lsn)
             if entry is None or (entry.epoch, entry.lsn) != target:
+                return
+            if record.kind == RecordKind.CLEAN and not entry.flags & Flag.NEGATIVE:
+                self.entries[key] = entry._replace(flags=entry.flags & ~Flag.DIRTY)
+                self.removed[key] = record.lsn
                 return
         self.entries.pop(key, None)
         self.removed[key] = record.lsn

@@ -9,7 +9,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
-from daycache_ray.words.records import LogRecord, RecordKind
+import msgspec
+
+from daycache_ray.words.records import Flag, LogRecord, RecordKind
 
 
 class Violation(AssertionError):
@@ -75,7 +77,9 @@ class Truth:
         elif record.kind == RecordKind.DELETE or (
             before is not None and (before.epoch, before.lsn) == (record.target_epoch, record.target_lsn)
         ):
-            history.append(Shown(record.lsn, None))
+            is_value = record.kind == RecordKind.CLEAN and before is not None and not before.flags & Flag.NEGATIVE
+            shown = msgspec.structs.replace(before, flags=before.flags & ~Flag.DIRTY) if is_value and before else None
+            history.append(Shown(record.lsn, shown))
 
     def shows(self, key: bytes, lsn: int) -> LogRecord | None:
         """Return what a key shows when exactly the log up to `lsn` is applied."""

@@ -137,6 +137,7 @@ class Compaction:
         yield from self._copy_table(snapshot, source.data, target.data, is_data=True)
         yield from self._copy_table(snapshot, source.entries.order, target.entries.order)
         yield from self._copy_table(snapshot, source.entries.expiry, target.entries.expiry)
+        yield from self._copy_table(snapshot, source.entries.dirty, target.entries.dirty)
         counted = target.state
         counted.entries_count, counted.used_bytes, counted.large_bytes, counted.queues = (
             noted.entries_count,
@@ -144,6 +145,7 @@ class Compaction:
             noted.large_bytes,
             noted.queues,
         )
+        counted.dirty_count, counted.dirty_bytes = noted.dirty_count, noted.dirty_bytes
         # From here on nothing pins the pages that turns free.
         snapshot.abort()
         self._snapshot = None

@@ -3,8 +3,9 @@
 `data`    store key -> record (header, payload or file reference)
 `order`   order number -> store key: the queues that the eviction hands walk; an overwrite keeps its place
 `expiry`  expires_at_ns, order number -> nothing
+`dirty`   LSN -> store key: what the origin has not got yet, the oldest first
 
-Whatever changes a visible record goes through `replace`, so the three and the counters agree in every
+Whatever changes a visible record goes through `replace`, so the four and the counters agree in every
 transaction. Knows nothing of the log, and not whether a record is committed.
 """
 
@@ -23,7 +24,7 @@ from daycache_ray.storage.queues import Asked, Queues
 from daycache_ray.storage.state import ACCOUNTS_MAX, NOTHING, State
 from daycache_ray.storage.visited_page import VisitedPage
 from daycache_ray.words.errors import StoreFormatError
-from daycache_ray.words.records import HEADER_BYTES, Priority
+from daycache_ray.words.records import HEADER_BYTES, Flag, Priority
 
 Item = tuple[bytes, int, int]
 """Store key, epoch, LSN: exactly one version of an entry."""
@@ -35,6 +36,9 @@ _VERSION: Final = struct.Struct("<QQ")
 _EXPIRES_AT_OFFSET: Final = 16
 _FLAGS_OFFSET: Final = 37
 _LOW: Final = int(Priority.LOW)
+_LSN_OFFSET: Final = 8
+_LSN: Final = struct.Struct("<Q").unpack_from
+_DIRTY: Final = int(Flag.DIRTY)
 
 
 class Entries:
@@ -45,7 +49,8 @@ class Entries:
         self.order = environment.open_db(b"order")
         self.expiry = environment.open_db(b"expiry")
         self.counts = environment.open_db(b"large")
-        self.others = (self.order, self.expiry, self.counts)
+        self.dirty = environment.open_db(b"dirty")
+        self.others = (self.order, self.expiry, self.counts, self.dirty)
         self._state = state
         self._large = large
         self.queues = Queues()
@@ -75,6 +80,8 @@ class Entries:
     def replace(self, transaction: lmdb.Transaction[bytes], key: bytes, old: bytes | None, new: bytes | None) -> None:
         """Make `new` the visible record of `key` in place of `old`, which is what is visible now."""
         state = self._state
+        if (old is not None and old[_FLAGS_OFFSET] & _DIRTY) or (new is not None and new[_FLAGS_OFFSET] & _DIRTY):
+            self._list_dirty(transaction, key, old, new)
         if new is None:
             if old is not None:
                 transaction.delete(key, db=self.data)
@@ -128,7 +135,7 @@ class Entries:
                     break
                 key = transaction.get(_NUMBER.pack(order), db=self.order)
                 record = transaction.get(key, db=self.data) if key is not None else None
-                if key is not None and record is not None:
+                if key is not None and record is not None and not record[_FLAGS_OFFSET] & _DIRTY:
                     found.append((key, *_VERSION.unpack_from(record)))
         return found
 
@@ -136,6 +143,36 @@ class Entries:
         """Return the earliest `expires_at_ns` above `after_ns`, 0 when nothing expires then."""
         with transaction.cursor(db=self.expiry) as cursor:
             return int(_EXPIRY.unpack(cursor.key())[0]) if cursor.set_range(_EXPIRY.pack(after_ns + 1, 0)) else 0
+
+    def written_behind(
+        self, transaction: lmdb.Transaction[bytes], after_lsn: int, through_lsn: int, count_max: int
+    ) -> list[tuple[int, bytes, bytes]]:
+        """Return (LSN, store key, record) of what is dirty in an interval of LSNs, the oldest first."""
+        found: list[tuple[int, bytes, bytes]] = []
+        with transaction.cursor(db=self.dirty) as cursor:
+            if not cursor.set_range(_NUMBER.pack(after_lsn + 1)):
+                return found
+            for place, key in cursor.iternext():
+                lsn = int.from_bytes(place, "big")
+                if lsn > through_lsn or len(found) >= count_max:
+                    break
+                record = transaction.get(key, db=self.data)
+                assert record is not None, "what is dirty is visible"
+                found.append((lsn, key, record))
+        return found
+
+    def _list_dirty(
+        self, transaction: lmdb.Transaction[bytes], key: bytes, old: bytes | None, new: bytes | None
+    ) -> None:
+        state = self._state
+        if old is not None and old[_FLAGS_OFFSET] & _DIRTY:
+            transaction.delete(_NUMBER.pack(_LSN(old, _LSN_OFFSET)[0]), db=self.dirty)
+            state.dirty_count -= 1
+            state.dirty_bytes -= cost_bytes(key, old)
+        if new is not None and new[_FLAGS_OFFSET] & _DIRTY:
+            transaction.put(_NUMBER.pack(_LSN(new, _LSN_OFFSET)[0]), key, db=self.dirty)
+            state.dirty_count += 1
+            state.dirty_bytes += cost_bytes(key, new)
 
     def take_over(self, other: Entries) -> None:
         """Go on evicting where `other`, of which this is a copy, stands."""

@@ -16,6 +16,7 @@ import lmdb
 import msgspec
 
 from daycache_ray.storage.before_images import BeforeImages
+from daycache_ray.storage.cleaning import cleaned
 from daycache_ray.storage.entries import Entries
 from daycache_ray.storage.environments import open_owned
 from daycache_ray.storage.hands import QUEUE_OFFSET, QUEUE_SHIFT
@@ -322,7 +323,7 @@ class Generation:
         if image is None or kind == _DELETE:
             return None
         is_target = _U64(image, 0)[0] == stored.target_epoch and _U64(image, _LSN_OFFSET)[0] == stored.target_lsn
-        return None if is_target else image
+        return image if not is_target else cleaned(image) if kind == RecordKind.CLEAN else None
 
     def _last_page(self) -> int:
         return int(self.environment.info()["last_pgno"])

@@ -22,7 +22,7 @@ from daycache_ray.storage.large_values import LARGE
 from daycache_ray.storage.visited_page import VisitedPage
 from daycache_ray.structures.eviction.worth import Worth
 from daycache_ray.structures.eviction.young_share import OLD, YOUNG, YoungShare
-from daycache_ray.words.records import PRIORITY_MASK, Priority
+from daycache_ray.words.records import PRIORITY_MASK, Flag, Priority
 
 QUEUE_SHIFT: Final = 56
 QUEUE_OFFSET: Final = 31
@@ -33,6 +33,8 @@ _COST_OFFSET: Final = 32
 _FLAGS_OFFSET: Final = 37
 _PRIORITY_OFFSET: Final = 38
 _HIGH: Final = int(Priority.HIGH)
+_DIRTY: Final = int(Flag.DIRTY)
+"""The origin has not got it: it stays."""
 _STEPS_PER_VICTIM: Final = 32
 _STEPS_MIN: Final = 1_024
 """After so many a hand takes what comes: it never walks a full store to find nothing."""
@@ -127,7 +129,7 @@ class Hands:
                         continue
                 if key in chosen or key in without:
                     continue
-                if (record := get(key, db=data)) is None:
+                if (record := get(key, db=data)) is None or record[_FLAGS_OFFSET] & _DIRTY:
                     continue
                 size = len(record)
                 if size > SMALL_RECORD_BYTES or record[_FLAGS_OFFSET] & LARGE:

@@ -36,6 +36,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     used_bytes: int = 0
     large_bytes: int = 0
     log_bytes: int = 0
+    dirty_count: int = 0
+    dirty_bytes: int = 0
     services: list[bytes] = []
     """Those with an account of their own: the first is account 1, and so on. Grows only."""
     queues: dict[int, tuple[int, int]] = {}

@@ -29,6 +29,9 @@ class StoreStatistics(NamedTuple):
     """Turns that were committed since that transaction began."""
     pinned_bytes_max: int
     """What it keeps from being used again, at most."""
+    dirty_count: int
+    """Entries that the origin has not got, and what they cost."""
+    dirty_bytes: int
 
 
 def statistics_of(generation: Generation, limit_bytes: int) -> StoreStatistics:
@@ -49,5 +52,7 @@ def statistics_of(generation: Generation, limit_bytes: int) -> StoreStatistics:
         readers_count=lag.readers_count,
         oldest_reader_pid=lag.pid,
         oldest_reader_lag=lag.lag_transactions,
+        dirty_count=state.dirty_count,
+        dirty_bytes=state.dirty_bytes,
         pinned_bytes_max=generation.pinned_pages_max() * PAGE_BYTES if lag.pid else 0,
     )

@@ -13,19 +13,18 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import lmdb
 
 from daycache_ray.storage import directory as directories
 from daycache_ray.storage.compaction import is_wasteful
-from daycache_ray.storage.entries import Entries, Item
 from daycache_ray.storage.fence_page import FenceWriter, namespace_inode
 from daycache_ray.storage.generation import Generation
 from daycache_ray.storage.opening import Closer, make_generation, open_newest
+from daycache_ray.storage.questions import StoreQuestions
 from daycache_ray.storage.rewriting import Rewriting
-from daycache_ray.storage.scan import scan_keys
-from daycache_ray.storage.sharing import NOBODY, Sharing, Writer
+from daycache_ray.storage.sharing import Sharing
 from daycache_ray.storage.snapshot import StoreSnapshot, inline_record
 from daycache_ray.storage.space import is_full, raise_full
 from daycache_ray.storage.statistics import StoreStatistics, statistics_of
@@ -37,11 +36,11 @@ from daycache_ray.words.ports import Snapshot
 from daycache_ray.words.records import HEADER_BYTES, Recovered
 from daycache_ray.words.types import Eviction, ShardId
 
-_T = TypeVar("_T")
 StoreEffect: TypeAlias = Append | Apply | Truncate | Commit | ResetStore | LoadItems | FinishCopy
 
 
-class Store:
+
+class Store(StoreQuestions):
     """A replica's store; also the `StateView` of its machine. Use from one thread."""
 
     def __init__(
@@ -209,39 +208,6 @@ class Store:
         """How many entries are visible."""
         return self._active.state.entries_count
 
-    def victims(self, bytes_needed: int, count_max: int, writer: Writer = NOBODY) -> list[Item]:
-        """Return (store key, epoch, lsn) of entries to evict so that `bytes_needed` become free, at most `count_max`.
-
-        Nobody's share is touched. It proposes only: an entry stays until an EVICT record of it is applied.
-        """
-        return self._read(
-            lambda reading, entries: self.sharing.victims(reading, entries, bytes_needed, count_max, writer)
-        )
-
-    def reserved_bytes(self, service: bytes) -> int:
-        """Return what services other than this one are guaranteed and do not use."""
-        return self.sharing.reserved_bytes(self._active.state, self._active.entries, service)
-
-    def expired(self, now_wall_ns: int, count_max: int) -> list[Item]:
-        """Return (store key, epoch, lsn) of entries that expire at or before `now_wall_ns`, the oldest first."""
-        return self._read(lambda reading, entries: entries.expired(reading, now_wall_ns, count_max))
-
-    def next_expiry_ns(self, after_ns: int = 0) -> int:
-        """Return the earliest `expires_at_ns` in the store above `after_ns`, 0 when nothing expires then."""
-        return self._read(lambda reading, entries: entries.next_expiry_ns(reading, after_ns))
-
-    def scan(
-        self, service: bytes, prefix: bytes, cursor: bytes, limit: int, horizon_ns: int = 0
-    ) -> tuple[list[bytes], bytes]:
-        """Return up to `limit` full user keys of a service after `cursor`, and the cursor to go on from.
-
-        An empty cursor is the start, and the end. A page may be empty and have a cursor. What is expired at
-        `horizon_ns` and remembered misses are left out.
-        """
-        return self._read(
-            lambda reading, entries: scan_keys(reading, entries.data, service, prefix, cursor, limit, horizon_ns)
-        )
-
     def is_wasteful(self) -> bool:
         """Return whether `compact` would give back much memory."""
         return self._copy is None and is_wasteful(self._current)
@@ -339,10 +305,3 @@ class Store:
     def _close_snapshots(self) -> None:
         for snapshot in list(self._snapshots):
             snapshot.close()
-
-    def _read(self, question: Callable[[lmdb.Transaction[bytes], Entries], _T]) -> _T:
-        active = self._active
-        if active.transaction is not None:
-            return question(active.transaction, active.entries)
-        with active.environment.begin() as transaction:
-            return question(transaction, active.entries)

@@ -21,6 +21,7 @@ import xxhash
 from daycache_ray.storage import directory as directories
 from daycache_ray.storage.costs import cost_bytes
 from daycache_ray.storage.counted_queues import CountedQueues
+from daycache_ray.storage.counted_waiting import CountedWaiting
 from daycache_ray.storage.entries import places_of
 from daycache_ray.storage.environments import open_shared
 from daycache_ray.storage.fence_page import FencePage
@@ -37,7 +38,7 @@ DAMAGES_MAX: Final = 100
 _STEP_ENTRIES: Final = 10_000
 _COUNT: Final = struct.Struct("<I")
 _KEY_LENGTH: Final = struct.Struct("<H")
-_DATABASES: Final = (b"data", b"order", b"expiry", b"large", b"log", b"undo")
+_DATABASES: Final = (b"data", b"order", b"expiry", b"large", b"log", b"undo", b"dirty")
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -193,6 +194,7 @@ class _Walk:
         state: State,
     ) -> None:
         count, used_bytes, large_bytes, expiring, queues = 0, 0, 0, 0, CountedQueues(state)
+        waiting = CountedWaiting(transaction, tables[b"dirty"])
         order, expiry = tables[b"order"], tables[b"expiry"]
         for key, record in transaction.cursor(db=tables[b"data"]).iternext():
             count += 1
@@ -206,12 +208,11 @@ class _Walk:
             place, time_place = places_of(record)
             if transaction.get(place, db=order) != key:
                 self.damage(where, f"place {header.order} of the eviction queue is not its own")
-            if time_place:
-                expiring += 1
-                if transaction.get(time_place, db=expiry) is None:
-                    self.damage(where, f"is not listed to expire at {header.expires_at_ns}")
+            expiring += bool(time_place)
+            if time_place and transaction.get(time_place, db=expiry) is None:
+                self.damage(where, f"is not listed to expire at {header.expires_at_ns}")
             used_bytes += (cost := cost_bytes(key, record))
-            if said := queues.add(key, header, cost):
+            for said in filter(None, (queues.add(key, header, cost), waiting.add(key, header, cost))):
                 self.damage(where, said)
             if is_large(record):
                 reference = reference_of(record)
@@ -224,17 +225,16 @@ class _Walk:
         self._report.entries_count = count
         self._agree("entries", count, state.entries_count)
         self._agree("used bytes", used_bytes, state.used_bytes)
-        for what, counted, noted in queues.pairs():
+        for what, counted, noted in (*queues.pairs(), *waiting.pairs(state)):
             self._agree(what, counted, noted)
         self._agree("bytes of large values", large_bytes, state.large_bytes)
         self._agree("places in the eviction queue", int(transaction.stat(order)["entries"]), count)
         self._agree("entries listed to expire", int(transaction.stat(expiry)["entries"]), expiring)
 
     def _record(self, where: str, record: bytes, header: Header) -> None:
-        if header.flags & Flag.LONG_KEY:
-            rest = len(record) - HEADER_BYTES - 2
-            if rest < 0 or _KEY_LENGTH.unpack_from(record, HEADER_BYTES)[0] > rest:
-                self.damage(where, "its full key is longer than the record")
+        rest = len(record) - HEADER_BYTES - 2
+        if header.flags & Flag.LONG_KEY and (rest < 0 or _KEY_LENGTH.unpack_from(record, HEADER_BYTES)[0] > rest):
+            self.damage(where, "its full key is longer than the record")
 
     def _log(self, transaction: lmdb.Transaction[bytes], tables: dict[bytes, Any], state: State) -> None:
         count = log_bytes = 0

@@ -159,6 +159,16 @@ class MemoryCluster:
         found = [due for shard in self.shards.values() if (due := shard.next_due_ns()) is not None]
         return max(self._boot_ns + 1, min(found)) if found else None
 
+    def drain(self) -> int:
+        """Call the writers of write-behind regions with all that waits; return how many entries are left."""
+        with self.lock:
+            left_count = 0
+            for shard in self.shards.values():
+                if shard.region.writes_behind and (primary := shard.primary) is not None:
+                    shard.write_behind(draining=True)
+                    left_count += primary.store.dirty_count
+            return left_count
+
     # ------------------------------------------------------------------ faults
 
     def fail_next(self, error: CacheError | type[CacheError], *, calls: int = 1) -> None:

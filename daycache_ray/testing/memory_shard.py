@@ -16,6 +16,7 @@ from daycache_ray.protocol.coordinator import ShardCoordinator
 from daycache_ray.protocol.replica import ReplicaSettings, ShardReplica
 from daycache_ray.storage.store import Store
 from daycache_ray.testing.memory_store import MemoryStore
+from daycache_ray.testing.memory_writes import MemoryWrites
 from daycache_ray.words.cluster_map import MemberAddress, ShardMap
 from daycache_ray.words.config import ClusterConfig, RegionConfig
 from daycache_ray.words.effects import FinishCopy, PublishFence, Send, Serve, Tell
@@ -62,6 +63,7 @@ class Seat:
         self.machine: ShardReplica | None = None
         self.desk: MemoryRequestDesk | None = None
         self.expirations_count = 0
+        self.writes = MemoryWrites()
 
 
 class MemoryShard:
@@ -149,6 +151,8 @@ class MemoryShard:
             raise ShardUnavailableError(f"nobody listens at seat {seat} of {self.shard}")
         desk.take(caller, request, connection)
         self.run_until_quiet()
+        if self.region.writes_behind:
+            self.write_behind()
 
     def forget(self, caller: Caller) -> None:
         """Nobody waits for these answers any more."""
@@ -165,11 +169,25 @@ class MemoryShard:
 
     def next_due_ns(self) -> int | None:
         """Return the boot time at which something happens by itself; a copy alone needs no beat between calls."""
+        dues: list[int | None] = []
         if len(self._seats) == 1:
-            fills = self._seats[0].machine
-            due = fills.primary.fills.next_deadline_ns() if fills is not None and fills.primary is not None else None
-            return due
-        return min((seat.machine.next_tick_ns() for seat in self._seats if seat.machine is not None), default=None)
+            machine = self._seats[0].machine
+            dues.append(machine.primary.fills.next_deadline_ns() if machine is not None and machine.primary else None)
+        else:
+            dues.extend(seat.machine.next_tick_ns() for seat in self._seats if seat.machine is not None)
+        if self.region.writes_behind:
+            primary = self.primary
+            dues.append(primary.writes.next_due_ns(primary.store, self.now()) if primary is not None else None)
+        return min((due for due in dues if due is not None), default=None)
+
+    def write_behind(self, *, draining: bool = False) -> None:
+        """Call the writer with what is due."""
+        seat = self.primary
+        if seat is None or seat.machine is None or seat.desk is None:
+            return
+        for message in seat.writes.due(seat.machine, seat.store, seat.desk, self.region, self.now(), draining):
+            self._queue.append((seat.number, message))
+            self.run_until_quiet()
 
     def tick(self) -> None:
         """Do what the time asks for, and remove what is over."""
@@ -189,6 +207,8 @@ class MemoryShard:
                 self._queue.append((primary.number, Expired(tuple(expired))))
             self._queue.append((primary.number, NextExpiry(primary.store.next_expiry_ns(horizon_ns))))
             self.run_until_quiet()
+        if self.region.writes_behind:
+            self.write_behind()
 
     def run_until_quiet(self) -> None:
         """Deliver what was sent until nobody has anything to say without time going by."""
@@ -225,6 +245,7 @@ class MemoryShard:
             lambda message: self._queue.append((number, message)),
             lambda: self._statistics(seat),
             evicts=self.region.level is not CacheConsistencyLevel.STRONG,
+            writes_through=self.region.writes_through,
         )
         seat.desk.clocks = self.now
         self._queue.append((number, NextExpiry(store.next_expiry_ns())))
@@ -292,4 +313,5 @@ class MemoryShard:
             "turns_count": 0,
             "messages_count": 0,
             **store.removals.fields(),
+            **seat.writes.figures(store, desk, self.now()),
         }

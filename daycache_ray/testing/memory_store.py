@@ -97,7 +97,7 @@ class MemoryStore(SimulatedStore):
             used[account] -= size_bytes
         queues: dict[int, list[tuple[bytes, StoredEntry]]] = {}
         for item in sorted(self.entries.items(), key=_goes):
-            if item[0] not in promised.keys:
+            if item[0] not in promised.keys and not item[1].flags & Flag.DIRTY:
                 queues.setdefault(self._account(item[0]), []).append(item)
         without = {account for account in used if account not in queues}
         while freed_bytes < bytes_needed and len(found) < count_max:
@@ -136,12 +136,35 @@ class MemoryStore(SimulatedStore):
 
     def expired(self, now_wall_ns: int, count_max: int) -> list[Item]:
         """Return (store key, epoch, lsn) of entries that expire at or before `now_wall_ns`, the oldest first."""
-        ended = [(e.expires_at_ns, key, e) for key, e in self.entries.items() if 0 < e.expires_at_ns <= now_wall_ns]
+        ended = [
+            (e.expires_at_ns, key, e)
+            for key, e in self.entries.items()
+            if 0 < e.expires_at_ns <= now_wall_ns and not e.flags & Flag.DIRTY
+        ]
         return [(key, entry.epoch, entry.lsn) for _, key, entry in sorted(ended, key=lambda one: one[:2])[:count_max]]
 
     def next_expiry_ns(self, after_ns: int = 0) -> int:
         """Return the earliest expiry above `after_ns`, 0 when nothing expires then."""
         return min((e.expires_at_ns for e in self.entries.values() if e.expires_at_ns > after_ns), default=0)
+
+    def written_behind(self, after_lsn: int, through_lsn: int, count_max: int) -> list[tuple[int, bytes, bytes]]:
+        """Return (LSN, store key, record) of what the origin has not got, the oldest first."""
+        found = [
+            (entry.lsn, key, self.get(key) or b"")
+            for key, entry in self.entries.items()
+            if entry.flags & Flag.DIRTY and after_lsn < entry.lsn <= through_lsn
+        ]
+        return sorted(found)[:count_max]
+
+    @property
+    def dirty_count(self) -> int:
+        """How many entries the origin has not got."""
+        return sum(bool(entry.flags & Flag.DIRTY) for entry in self.entries.values())
+
+    @property
+    def dirty_bytes(self) -> int:
+        """What they take."""
+        return sum(_size_bytes(key, entry) for key, entry in self.entries.items() if entry.flags & Flag.DIRTY)
 
     def scan(
         self, service: bytes, prefix: bytes, cursor: bytes, limit: int, horizon_ns: int = 0

@@ -5,7 +5,6 @@ Refuses to know where the values come from.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -13,14 +12,14 @@ from typing_extensions import Self
 
 from daycache_ray.words.config_loading import LoadingFields
 from daycache_ray.words.config_strict import NAME_PATTERN, Strict
+from daycache_ray.words.config_writing import PLACE_PATTERN, WritingFields
 from daycache_ray.words.limits import REGION_NAME_BYTES_MAX, REPLICAS_MAX, SHARDS_MAX, TTL_S_MAX
 from daycache_ray.words.types import CacheConsistencyLevel, CacheRegion, Eviction
 
-LOADER_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 MIB = 1024 * 1024
 
 
-class RegionConfig(LoadingFields, Strict):
+class RegionConfig(WritingFields, LoadingFields, Strict):
     """One named key space and its policy."""
 
     name: str = Field(
@@ -121,7 +120,7 @@ class RegionConfig(LoadingFields, Strict):
     @classmethod
     def _loader(cls, value: Any) -> Any:
         if isinstance(value, str):
-            if not LOADER_PATTERN.fullmatch(value):
+            if not PLACE_PATTERN.fullmatch(value):
                 raise ValueError(f"{value!r} names no object; write 'package.module:name'")
         elif value is not None and not (
             callable(value) or hasattr(value, "load") or hasattr(value, "load_many")

@@ -190,7 +190,11 @@ class LoadCycleError(UsageError, RuntimeError):
 
 
 class WriteError(CacheError):
-    """The region's writer raised."""
+    """The region's writer raised: the cache holds what it held. `__cause__` is its error, where it ran here."""
+
+
+class PermanentWriteError(WriteError):
+    """What a writer raises for what its origin will never take: the write becomes a dead letter at once."""
 
 
 class CorruptRecordError(CacheError):

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from daycache_ray.words.operations import Operation
+from daycache_ray.words.operations import Level, Operation
 from daycache_ray.words.records import LogRecord
 from daycache_ray.words.types import Member, ShardId
 
@@ -132,10 +132,7 @@ class Intent(enum.IntEnum):
 
 
 class Propose(msgspec.Struct, frozen=True, array_like=True, tag="propose"):
-    """A compare-and-set of the configuration: void unless `expected_epoch` is the present epoch.
-
-    Agreed or not, the answer is a Configure with the present configuration.
-    """
+    """A compare-and-set, void unless `expected_epoch` is the present epoch; answered by the present Configure."""
 
     shard: ShardId
     member: Member
@@ -157,7 +154,7 @@ CoordinatorMessage: TypeAlias = Propose | AskConfiguration
 
 
 class Submit(msgspec.Struct, frozen=True, gc=False):
-    """Operations of one client; answered by Answer or Refuse with the token."""
+    """Operations of one client, `from_origin` where that has them already; answered by Answer or Refuse."""
 
     token: int
     operations: tuple[Operation, ...] | list[Operation]
@@ -165,6 +162,7 @@ class Submit(msgspec.Struct, frozen=True, gc=False):
     client: int
     first_sequence: int
     unanswered_sequence: int
+    from_origin: bool = False
 
 
 class ReadAt(msgspec.Struct, frozen=True):
@@ -183,8 +181,8 @@ class ReadAt(msgspec.Struct, frozen=True):
 
 
 class FillAsked(msgspec.Struct, frozen=True):
-    """Somebody wants to load `key`, with `refresh` an entry too, until `deadline_ns` (boot clock).
-    Answered by AnswerFill or Refuse."""
+    """Somebody wants to load `key`, with `refresh` an entry too, or to `write` its origin, until `deadline_ns`
+    (boot clock). Answered by AnswerFill or Refuse."""
 
     token: int
     connection: int
@@ -192,16 +190,18 @@ class FillAsked(msgspec.Struct, frozen=True):
     deadline_ns: int
     wait: bool
     refresh: bool = False
+    write: bool = False
 
 
 class FillStored(msgspec.Struct, frozen=True):
-    """The loaded value; answered by Answer, with outcome VOID when the fill lease is gone."""
+    """What was loaded, or written; answered by Answer, with outcome VOID when the fill lease is gone."""
 
     token: int
     number: int
     operation: Operation
     client: int
     sequence: int
+    level: int = Level.EVENTUAL
 
 
 class FillFailed(msgspec.Struct, frozen=True):
@@ -230,6 +230,12 @@ class Expired(msgspec.Struct, frozen=True):
     items: tuple[tuple[bytes, int, int], ...]
 
 
+class OriginHas(msgspec.Struct, frozen=True):
+    """The origin has taken exactly these versions: they are dirty no more."""
+
+    items: tuple[tuple[bytes, int, int], ...]
+
+
 class NextExpiry(msgspec.Struct, frozen=True):
     """The earliest expiry in the store, wall-clock ns: say it after start, copy and each expiry pass."""
 
@@ -253,7 +259,7 @@ class Leave(msgspec.Struct, frozen=True):
 
 
 ShellMessage: TypeAlias = (
-    Submit | ReadAt | FillAsked | FillStored | FillFailed | ConnectionClosed | Evict | Expired | NextExpiry
+    Submit | ReadAt | FillAsked | FillStored | FillFailed | ConnectionClosed | Evict | Expired | OriginHas | NextExpiry
     | PeerGone | PeerFenced | Leave
 )  # fmt: skip
 ReplicaMessage: TypeAlias = PeerMessage | Configure | ShellMessage

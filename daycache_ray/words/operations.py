@@ -35,6 +35,8 @@ class OperationKind(enum.IntEnum):
     """Adds `delta`; a missing entry counts as 0."""
     COMPARE_AND_SET = 6
     """Only where the entry's version is (`expected_epoch`, `expected_lsn`); (0, 0) means absent."""
+    FORGET = 7
+    """Removes the entry from the cache alone; what waits to be written to the origin stays."""
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -131,7 +133,7 @@ class FillAsk(msgspec.Struct, frozen=True, array_like=True, tag="fill-ask"):
     """Asks for the right to load a key; answered at once, or when the one who has it is done.
 
     `wait` False: when somebody else loads it, say so at once (a prefetch never waits). `refresh`: also
-    where there is an entry.
+    where there is an entry. `write`: it is to write the origin, and takes the right from a loader.
     """
 
     id: int
@@ -141,10 +143,11 @@ class FillAsk(msgspec.Struct, frozen=True, array_like=True, tag="fill-ask"):
     deadline_ms: int
     wait: bool = True
     refresh: bool = False
+    write: bool = False
 
 
 class FillStore(msgspec.Struct, frozen=True, array_like=True, tag="fill-store"):
-    """What the loader gave. Refused (VOID) when the token was voided by a write or its deadline."""
+    """What the loader gave, or the writer took. Refused (VOID) when the token was voided by a write or its deadline."""
 
     id: int
     region: str
@@ -153,6 +156,7 @@ class FillStore(msgspec.Struct, frozen=True, array_like=True, tag="fill-store"):
     operation: Operation
     client: int
     sequence: int
+    level: int = Level.EVENTUAL
 
 
 class FillFail(msgspec.Struct, frozen=True, array_like=True, tag="fill-fail"):
@@ -202,6 +206,25 @@ class TakeRemovals(msgspec.Struct, frozen=True, array_like=True, tag="take-remov
     count_max: int
 
 
+class LettersAction(enum.IntEnum):
+    """What is wanted of dead letters."""
+
+    LIST = 0
+    RETRY = 1
+    DROP = 2
+
+
+class AskLetters(msgspec.Struct, frozen=True, array_like=True, tag="letters"):
+    """Asks a primary for its dead letters of one service, or to try or drop those of `keys`, store keys."""
+
+    id: int
+    region: str
+    shard: int
+    service: str
+    action: int
+    keys: list[bytes] = []
+
+
 class Accesses(msgspec.Struct, frozen=True, array_like=True, tag="accesses"):
     """What one client asked for, in order; to the prefetcher's socket. No answer.
 
@@ -217,7 +240,7 @@ class Accesses(msgspec.Struct, frozen=True, array_like=True, tag="accesses"):
 
 
 Request: TypeAlias = (
-    Hello | Read | Write | FillAsk | FillStore | FillFail | Scan | AskStatistics | TakeRemovals | Accesses
+    Hello | Read | Write | FillAsk | FillStore | FillFail | Scan | AskStatistics | AskLetters | TakeRemovals | Accesses
 )
 
 
@@ -287,6 +310,14 @@ class StatisticsAnswer(msgspec.Struct, frozen=True, array_like=True, tag="statis
     fields: dict[str, Any]
 
 
+class LettersAnswer(msgspec.Struct, frozen=True, array_like=True, tag="letters-answer"):
+    """(store key, epoch, lsn, error, attempts, record with header) of each; `count`: how many were tried or dropped."""
+
+    id: int
+    letters: list[tuple[bytes, int, int, str, int, bytes]]
+    count: int
+
+
 class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
     """An error of the tree in words.errors, by class name and fields."""
 
@@ -296,4 +327,6 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
     fields: dict[str, Any]
 
 
-Answer: TypeAlias = Welcome | Found | Written | FillAnswer | Scanned | Removed | StatisticsAnswer | Failure
+Answer: TypeAlias = (
+    Welcome | Found | Written | FillAnswer | Scanned | Removed | StatisticsAnswer | LettersAnswer | Failure
+)

@@ -17,7 +17,7 @@ class Missing:
 
 
 MISSING: Final = Missing()
-"""What a loader returns for a key that its origin does not have (None is a value)."""
+"""What a loader returns for a key that its origin does not have, and a writer gets for a delete (None is a value)."""
 
 
 class Snapshot(Protocol):
@@ -63,4 +63,22 @@ class BatchLoader(Protocol):
 
     def load_many(self, keys: Sequence[str]) -> Mapping[str, Any] | Awaitable[Mapping[str, Any]]:
         """Return what the origin has; keys that it does not have are absent."""
+        ...
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Puts one value into an origin. It may be called again with what it was called with: it must not matter."""
+
+    def write(self, key: str, value: Any) -> Awaitable[None] | None:
+        """Make the origin hold the value; MISSING: make it hold nothing under that key."""
+        ...
+
+
+@runtime_checkable
+class BatchWriter(Protocol):
+    """Puts many values into an origin at once: all of them, or it raises."""
+
+    def write_many(self, values: Mapping[str, Any]) -> Awaitable[None] | None:
+        """Make the origin hold the values, MISSING ones removed; the order is that in which they were written."""
         ...

@@ -49,6 +49,8 @@ class Flag(enum.IntFlag):
     """The payload begins with u16 length and the full key, which LMDB could not hold."""
     COMPRESSED = 16
     """The value is compressed, as codecs/compression.py describes it; the codec is that of what comes out."""
+    DIRTY = 32
+    """Write-behind: the origin has not got this version yet. With NEGATIVE it is a delete that waits."""
 
 
 class Priority(enum.IntEnum):
@@ -97,6 +99,12 @@ class RecordKind(enum.IntEnum):
     """No key: entries whose `expires_at_ns` is at or below this record's are expired for STRONG."""
     EPOCH = 6
     """No key: the first record of a primary's epoch."""
+    CLEAN = 7
+    """The origin has exactly `target`: it is dirty no more, and a delete that waited is gone."""
+
+
+KEYLESS_KINDS: Final = frozenset({int(RecordKind.HORIZON), int(RecordKind.EPOCH)})
+"""Records that are about no key."""
 
 
 class LogRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -125,6 +125,20 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A write that its origin did not take. It stays in the cache, and counts as not written.
+
+    `value` is words.ports.MISSING for a delete; `attempts_count` are tries that failed while others succeeded.
+    """
+
+    key: Key
+    value: Any
+    version: Version
+    error: str
+    attempts_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class CacheOptimizationContext:
     """What a caller knows when it asks the optimizer: who, where, and how it goes at the moment."""
 
@@ -179,6 +193,15 @@ class ShardStatistics:
     removed_lost_count: int = 0
     removal_followers_count: int = 0
     """How many clients listen to that."""
+    dirty_count: int = 0
+    """Entries that wait to be written to the origin, dead letters included."""
+    dirty_bytes: int = 0
+    dirty_age_s: float = 0.0
+    """How long the oldest of them has waited; after a failover it counts from there."""
+    dead_letters_count: int = 0
+    written_behind_count: int = 0
+    """Entries that this replica has written to the origin; failures are calls of the writer that raised."""
+    write_failures_count: int = 0
 
     def __repr__(self) -> str:
         return (
@@ -220,6 +243,12 @@ class RegionStatistics:
     removed_evicted_count: int = 0
     removed_invalidated_count: int = 0
     removed_lost_count: int = 0
+    dirty_count: int = 0
+    """Entries that wait to be written to the origin, dead letters included."""
+    dirty_bytes: int = 0
+    dirty_age_s: float = 0.0
+    """How long the oldest of them has waited."""
+    dead_letters_count: int = 0
 
     @property
     def hit_ratio(self) -> float:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from daycache_ray.protocol.lease import Patience
 from daycache_ray.protocol.replica.candidacy import Candidacy
+from daycache_ray.protocol.replica.filling import Filling
 from daycache_ray.protocol.replica.following import Following
 from daycache_ray.protocol.replica.primary import NOT_PRIMARY, Primary
 from daycache_ray.protocol.replica.state import ReplicaState
@@ -36,6 +37,7 @@ from daycache_ray.words.messages import (
     FillStored,
     Leave,
     NextExpiry,
+    OriginHas,
     PeerFenced,
     PeerGone,
     Prepare,
@@ -49,7 +51,7 @@ from daycache_ray.words.ports import StateView
 from daycache_ray.words.records import Recovered
 from daycache_ray.words.types import Instant, Member, Role, ShardId
 
-ForPrimary: TypeAlias = FillAsked | FillStored | FillFailed | ConnectionClosed | Evict | Expired
+ForPrimary: TypeAlias = FillAsked | FillStored | FillFailed | ConnectionClosed | Evict | Expired | OriginHas
 
 
 class ShardReplica:
@@ -78,6 +80,7 @@ class ShardReplica:
         self.following = Following(self.state, self.patience)
         self.primary: Primary | None = None
         self.writing: Writing | None = None
+        self.filling: Filling | None = None
         self.candidacy = Candidacy(shard, self.state, self.patience, now)
         self.left = False
         self.superseded = False
@@ -96,6 +99,7 @@ class ShardReplica:
             ConnectionClosed: self._for_primary,
             Evict: self._for_primary,
             Expired: self._for_primary,
+            OriginHas: self._for_primary,
             NextExpiry: self._next_expiry,
             PeerGone: self._peer_gone,
             PeerFenced: self._peer_fenced,
@@ -113,10 +117,10 @@ class ShardReplica:
     def tick(self, now: Instant) -> tuple[Effect, ...]:
         """Return the effects of time having passed; calling it too early does nothing."""
         out: list[Effect] = []
-        if self.primary is not None and self.writing is not None:
+        if self.primary is not None and self.writing is not None and self.filling is not None:
             self.primary.tick(now, out)
             self.writing.log_horizon(now, out)
-            self.writing.expire_fills(now, out)
+            self.filling.expire_fills(now, out)
         else:
             self.candidacy.tick(now, out)
         return tuple(out)
@@ -152,7 +156,7 @@ class ShardReplica:
 
     @property
     def held_lsn(self) -> int:
-        """Up to here every in-sync member holds the log, as far as this replica knows."""
+        """Up to here every in-sync member holds the log: it is never cut, and may go to an origin."""
         return self.state.settled_lsn
 
     @property
@@ -192,8 +196,6 @@ class ShardReplica:
             self.role, self.epoch, self.last_lsn, self.held_lsn, self.commit_lsn, self.applied_lsn, in_sync, lag,
             dict(self.state.counts),
         )  # fmt: skip
-
-    # ------------------------------------------------------------------ configuration
 
     def _configure(self, m: Configure, now: Instant, out: list[Effect]) -> None:
         c = m.configuration
@@ -248,6 +250,7 @@ class ShardReplica:
         self.state.role = Role.PRIMARY
         self.primary = Primary(self.shard, self.state, c, now)
         self.writing = Writing(self.primary)
+        self.filling = Filling(self.writing)
         self.primary.take_over(now, out)
 
     def _step_down(self, out: list[Effect]) -> None:
@@ -256,9 +259,7 @@ class ShardReplica:
         self.state.count("stepped down")
         self.state.role = Role.FENCED
         self.primary.end(out)
-        self.primary = self.writing = None
-
-    # ------------------------------------------------------------------ peers
+        self.primary = self.writing = self.filling = None
 
     def _prepared(self, m: Prepare, now: Instant, out: list[Effect]) -> None:
         if self.configuration is None or self.left or not self._follows(m.sender, m.term, now, out):
@@ -337,8 +338,9 @@ class ShardReplica:
 
     def _for_primary(self, m: ForPrimary, now: Instant, out: list[Effect]) -> None:
         """Everything else that only a primary does; others refuse what waits for an answer."""
-        if self.writing is not None:
-            self.writing.handlers[type(m)](m, now, out)
+        if self.writing is not None and self.filling is not None:
+            handlers = self.filling.handlers if type(m) in self.filling.handlers else self.writing.handlers
+            handlers[type(m)](m, now, out)
         elif isinstance(m, FillAsked | FillStored | FillFailed):
             out.append(Refuse(m.token, "NotPrimaryError", NOT_PRIMARY))
 

@@ -18,7 +18,7 @@ from daycache_ray.protocol.log import Log
 from daycache_ray.protocol.settings import ReplicaSettings
 from daycache_ray.words.effects import Append, Apply, Commit, Effect, PublishFence, Truncate
 from daycache_ray.words.ports import StateView
-from daycache_ray.words.records import LogRecord, RecordKind, Recovered
+from daycache_ray.words.records import KEYLESS_KINDS, LogRecord, RecordKind, Recovered
 from daycache_ray.words.types import Instant, Member, Role
 
 UNPINNED: Final = 1 << 62
@@ -164,7 +164,7 @@ class ReplicaState:
         ahead, unapplied, applied_lsn = self.ahead, self.unapplied, self.applied_lsn
         key_order = "R19" not in self.without
         for record in self.log.after(self.settled_lsn, lsn):
-            if record.kind >= RecordKind.HORIZON:
+            if record.kind in KEYLESS_KINDS:
                 if record.kind == RecordKind.HORIZON:
                     self.settled_horizon_ns = max(self.settled_horizon_ns, record.expires_at_ns)
                 continue

@@ -15,7 +15,7 @@ from daycache_ray.protocol.replica.primary import NOT_PRIMARY, Primary
 from daycache_ray.protocol.replica.state import ReplicaState
 from daycache_ray.words.effects import Answer, AnswerFill, Effect, Refuse
 from daycache_ray.words.errors import CacheError
-from daycache_ray.words.messages import ConnectionClosed, Evict, Expired, FillAsked, FillFailed, FillStored, Submit
+from daycache_ray.words.messages import Evict, Expired, OriginHas, Submit
 from daycache_ray.words.operations import Level, Operation, OperationKind, OperationResult, Outcome
 from daycache_ray.words.records import HEADER, HEADER_BYTES, PRIORITY_MASK, Flag, LogRecord, RecordKind
 from daycache_ray.words.types import Instant
@@ -23,6 +23,7 @@ from daycache_ray.words.types import Instant
 TOO_FEW = "fewer replicas in sync than min_in_sync: nothing was written, try again"
 TOO_MUCH = "too many records wait for the other replicas: try again"
 TOO_OLD = "the request is older than the answers that are kept: it may have happened"
+DIRTY = int(Flag.DIRTY)
 DONE, SET = int(Outcome.DONE), int(OperationKind.SET)
 STRONG, HORIZON = int(Level.STRONG), int(RecordKind.HORIZON)
 
@@ -38,10 +39,7 @@ class Writing:
         self.handlers: dict[type, Callable[[Any, Instant, list[Effect]], None]] = {
             Evict: self._evict,
             Expired: self._expired,
-            FillAsked: self._fill_asked,
-            FillStored: self._fill_stored,
-            FillFailed: self._fill_failed,
-            ConnectionClosed: self._connection_closed,
+            OriginHas: self._origin_has,
         }
 
     # ------------------------------------------------------------------ requests
@@ -50,7 +48,7 @@ class Writing:
         """Append what the operations do, and answer them now or when they are committed."""
         state = self.state
         strong = m.level == STRONG
-        if now.boot_ns >= state.lease_until_ns and not self._renewed(now, out):
+        if now.boot_ns >= state.lease_until_ns and not self.renewed(now, out):
             out.append(Refuse(m.token, "NotPrimaryError", NOT_PRIMARY))
             return
         if strong and len(self.primary.in_sync.agreed) < self.settings.strong_copies:
@@ -113,10 +111,10 @@ class Writing:
             sequence += 1
         if records:
             needed_lsn = lsn
-            self._store(records, strong, now, out)
+            self.store(records, strong, now, out)
         return tuple(results), needed_lsn
 
-    def _store(self, records: list[LogRecord], strong: bool, now: Instant, out: list[Effect]) -> None:
+    def store(self, records: list[LogRecord], strong: bool, now: Instant, out: list[Effect]) -> None:
         """Append, make visible what may be, void the fill leases of what was written."""
         state, primary = self.state, self.primary
         state.append_own(records, out)
@@ -143,7 +141,7 @@ class Writing:
         self.state.count("R15 repeated")
         return known
 
-    def _renewed(self, now: Instant, out: list[Effect]) -> bool:
+    def renewed(self, now: Instant, out: list[Effect]) -> bool:
         """A primary alone leases from itself; with others, time has run out (R25)."""
         if not self.primary.in_sync.required:
             self.primary.advance(now, out)
@@ -159,8 +157,8 @@ class Writing:
         strong = m.level == STRONG
         newest: Visible | None = None
         if operation.kind != SET:
-            newest = self._newest(operation.key, needs_payload=operation.kind in NEEDS_PAYLOAD)
-        change = evaluate(operation, newest, wall_ns)
+            newest = self.newest(operation.key, needs_payload=operation.kind in NEEDS_PAYLOAD)
+        change = evaluate(operation, newest, wall_ns, self.settings.writes_behind and not m.from_origin)
         if type(change) is Change:
             record = LogRecord(
                 lsn, term, change.kind, operation.key, change.value, change.codec, change.flags,
@@ -177,7 +175,7 @@ class Writing:
         )  # fmt: skip
         return record, change
 
-    def _newest(self, key: bytes, *, needs_payload: bool = False) -> Visible | None:
+    def newest(self, key: bytes, *, needs_payload: bool = False) -> Visible | None:
         """Return the newest entry of a key in log order: what waits in the log counts (R20)."""
         state = self.state
         record = state.unapplied.get(key)
@@ -201,7 +199,7 @@ class Writing:
                 state.count("a value that cannot be read")  # One entry's trouble, not the replica's.
         return Visible(epoch, lsn, expires_at_ns, codec, flags, cost_us, payload, reserved & PRIORITY_MASK)
 
-    # ------------------------------------------------------------------ removal, fills, time
+    # ------------------------------------------------------------------ removal, time
 
     def _remove(
         self, kind: RecordKind, items: tuple[tuple[bytes, int, int], ...], now: Instant, out: list[Effect]
@@ -216,7 +214,10 @@ class Writing:
             stored = state.view.get(key)
             if stored is None or key in state.unapplied:
                 continue
-            epoch, found_lsn, expires_at_ns, *_ = HEADER.unpack_from(stored)
+            epoch, found_lsn, expires_at_ns, _, _, _, flags, _ = HEADER.unpack_from(stored)
+            if (kind == RecordKind.CLEAN) != bool(flags & DIRTY) and "W1" not in self.without:
+                state.count("W1 dirty")
+                continue
             if (epoch, found_lsn) != (target_epoch, target_lsn) and "R38" not in self.without:
                 state.count("R38 other version")
                 continue
@@ -225,7 +226,7 @@ class Writing:
             lsn += 1
             records.append(LogRecord(lsn, state.term, kind, key, target_epoch=target_epoch, target_lsn=target_lsn))
         if records:
-            self._store(records, False, now, out)
+            self.store(records, False, now, out)
             self.primary.ship_soon(now, out)
 
     def _evict(self, m: Evict, now: Instant, out: list[Effect]) -> None:
@@ -234,53 +235,8 @@ class Writing:
     def _expired(self, m: Expired, now: Instant, out: list[Effect]) -> None:
         self._remove(RecordKind.EXPIRE, m.items, now, out)
 
-    def _fill_asked(self, m: FillAsked, now: Instant, out: list[Effect]) -> None:
-        """Grant the right to load, let the asker wait for it, or tell it to read again."""
-        state = self.state
-        if not state.leased(now) and not self._renewed(now, out):
-            out.append(Refuse(m.token, "NotPrimaryError", NOT_PRIMARY))
-            return
-        newest = self._newest(m.key)
-        if newest is not None and not m.refresh and not 0 < newest.expires_at_ns <= now.wall_ns:
-            out.append(AnswerFill(m.token, 0))
-            return
-        number = self.primary.fills.ask(m.token, m.connection, m.key, m.deadline_ns, m.wait)
-        if number is not None:
-            out.append(AnswerFill(m.token, number))
-
-    def _fill_stored(self, m: FillStored, now: Instant, out: list[Effect]) -> None:
-        """Store what was loaded if the right is still valid; its waiters read again (R32)."""
-        fills = self.primary.fills
-        fill = fills.by_number.get(m.number)
-        valid = fill is not None and fill.key == m.operation.key and fill.deadline_ns > now.boot_ns
-        window = self.state.answers.clients.get(m.client)
-        repeated = window is not None and m.sequence in window.results
-        if not valid and not repeated and "R32" not in self.without:
-            self.state.count("R32 void")
-            out.append(Answer(m.token, (OperationResult(Outcome.VOID),)))
-            return
-        if valid:
-            fills.end(m.number)
-        self.submit(Submit(m.token, (m.operation,), Level.EVENTUAL, m.client, m.sequence, 0), now, out)
-        if fill is not None and valid:
-            out.extend(AnswerFill(waiter.token, 0) for waiter in fill.waiters)
-
-    def _fill_failed(self, m: FillFailed, now: Instant, out: list[Effect]) -> None:
-        """Tell the waiters; the next asker may try."""
-        fill = self.primary.fills.end(m.number)
-        if fill is not None:
-            out.extend(AnswerFill(waiter.token, 0, m.message) for waiter in fill.waiters)
-        out.append(AnswerFill(m.token, 0))
-
-    def _connection_closed(self, m: ConnectionClosed, now: Instant, out: list[Effect]) -> None:
-        heirs = self.primary.fills.close(m.connection, now.boot_ns)
-        out.extend(AnswerFill(waiter.token, number) for waiter, number in heirs)
-
-    def expire_fills(self, now: Instant, out: list[Effect]) -> None:
-        """Hand on what loaders did not bring in time."""
-        if self.primary.fills.by_number:
-            heirs = self.primary.fills.expire(now.boot_ns)
-            out.extend(AnswerFill(waiter.token, number) for waiter, number in heirs)
+    def _origin_has(self, m: OriginHas, now: Instant, out: list[Effect]) -> None:
+        self._remove(RecordKind.CLEAN, m.items, now, out)
 
     def horizon_due_ns(self) -> int | None:
         """Return the boot time at which a horizon record is due; None when nothing can expire."""

@@ -54,14 +54,14 @@ def test_a_foreign_store_is_refused(turns: Turns, other: dict[str, object]) -> N
     turns.store = reopen_as(turns)
 
 
-@pytest.mark.parametrize(("text", "message"), [(b"{", "is broken"), (None, "has format 3 and this release writes 2")])
+@pytest.mark.parametrize(("text", "message"), [(b"{", "is broken"), (None, "has format 99 and this release writes 3")])
 def test_another_format_is_refused(turns: Turns, text: bytes | None, message: str) -> None:
     turns.store.close()
     path = os.path.join(turns.directory, "identity")
     with open(path, "rb") as file:
         written = json.load(file)
     with open(path, "wb") as file:
-        file.write(text if text is not None else json.dumps({**written, "format": 3}).encode())
+        file.write(text if text is not None else json.dumps({**written, "format": 99}).encode())
     with pytest.raises(StoreFormatError, match=message):
         reopen_as(turns)
     directories.wipe(turns.directory)
