@@ -11,7 +11,7 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from daycache_ray.words.records import HEADER_BYTES, Flag, LogRecord, RecordKind
-from daycache_ray.words.removals import CAUSES, EVICTED, EXPIRED, REPLACED
+from daycache_ray.words.removals import CAUSES, EVICTED, EXPIRED, EXPLICIT, REPLACED
 
 QUEUE_COUNT_MAX: Final = 16_384
 """What one follower may have waiting: some MB."""
@@ -22,7 +22,8 @@ SILENCE_NS: Final = 60_000_000_000
 FOLLOWERS_MAX: Final = 64
 
 _PUT, _DELETE, _EVICT = int(RecordKind.PUT), int(RecordKind.DELETE), int(RecordKind.EVICT)
-_NEGATIVE, _LONG_KEY = int(Flag.NEGATIVE), int(Flag.LONG_KEY)
+_NEGATIVE, _LONG_KEY, _DIRTY = int(Flag.NEGATIVE), int(Flag.LONG_KEY), int(Flag.DIRTY)
+_CLEAN = int(RecordKind.CLEAN)
 _EXPIRES_AT: Final = slice(16, 24)
 _FLAGS_OFFSET: Final = 37
 
@@ -73,7 +74,11 @@ class RemovalLedger:
     def note_applied(self, record: LogRecord, key: bytes, old: bytes, horizon_ns: int) -> None:
         """A record of the log took `old` away; what was over at `horizon_ns` already is expired, not replaced."""
         kind = record.kind
-        if kind == _PUT:
+        if kind == _CLEAN:
+            return  # The entry is there as before, and a delete that waited was none.
+        if kind == _PUT and record.flags & _NEGATIVE and record.flags & _DIRTY:
+            cause = EXPLICIT
+        elif kind == _PUT:
             expires_at_ns = int.from_bytes(old[_EXPIRES_AT], "little")
             cause = EXPIRED if 0 < expires_at_ns <= horizon_ns else REPLACED
         elif kind == _DELETE:

@@ -68,7 +68,7 @@ def test_a_poisoned_item_is_isolated_by_halving_and_the_others_go_on() -> None:
     taken_ns = 0
     refused = 0
     lsn = 100
-    while not behind.dead and taken_ns < 600 * SECOND:
+    while taken_ns < 10 * SECOND:
         lsn += 1
         waiting.append(Item(b"key %d" % lsn, 1, lsn))
         behind.note(lsn, taken_ns)
@@ -82,7 +82,7 @@ def test_a_poisoned_item_is_isolated_by_halving_and_the_others_go_on() -> None:
         taken_ns += 20 * MS
     assert [dead.item.lsn for dead in behind.dead.values()] == [37]
     assert refused <= 2 * 7 + 3, "some halving of 64 on the way, then three alone"
-    assert all(item.lsn > 100 for item in waiting if item.lsn != 37)
+    assert all(item.lsn > 590 for item in waiting if item.lsn != 37)
 
 
 def test_an_outage_makes_no_dead_letters_and_is_recovered_from() -> None:
