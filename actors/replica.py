@@ -80,10 +80,10 @@ class Replica(HandleCalls):
         self._addresses: dict[Member, MemberAddress] = {}
         self._info: OpenedStore | None = None
         self._expirations_count = 0
+        self._flusher: Flusher | None = None
         # What was imported lives as long as the process: a collection that walks it stops a turn for 20 ms.
         gc.collect()
         gc.freeze()
-        self._flusher: Flusher | None = None
 
     async def ping(self) -> None:
         """Answer when the process is up."""
