@@ -27,6 +27,7 @@ from daycache_ray.actors.priority import serve_promptly
 from daycache_ray.actors.requests import RequestDesk
 from daycache_ray.actors.runner import Runner
 from daycache_ray.actors.salvaging import Salvager
+from daycache_ray.actors.tag_sweeping import sweep_tags
 from daycache_ray.actors.upkeep import keep_up, remove_left
 from daycache_ray.protocol.replica import ShardReplica
 from daycache_ray.storage.cluster_use import ClusterUse
@@ -163,6 +164,7 @@ class Replica(HandleCalls):
         if region.writes_behind:
             self._flusher = Flusher(self._store, region, self._runner, self._desk)
             self._spawn(self._flusher.run())
+        self._spawn(sweep_tags(self._store, machine, self._post, int((region.stale_for_s or 0.0) * 1e9)))
         gc.freeze()
 
     async def configure(self, configure: Configure, addresses: list[MemberAddress]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from daycache_ray.actors.behind import WritesBehind, check_in_cache_alone, full_of_dirty, letters_answer
 from daycache_ray.actors.clocks import read_clocks
 from daycache_ray.actors.exporting import exported
+from daycache_ray.actors.operation_checks import check_operations
 from daycache_ray.storage.costs import expected_bytes
 from daycache_ray.storage.fence_page import Fence
 from daycache_ray.storage.sharing import Writer
@@ -176,7 +177,7 @@ class RequestDesk:
         caller, request_id, read = waiting
         hidden_ns = 0 if read.stale else horizon_ns
         try:
-            records = [exported(self._store, key, hidden_ns) for key in read.keys]
+            records = [exported(self._store, key, hidden_ns, stale=read.stale) for key in read.keys]
         except (CacheError, OSError) as error:
             # What one entry's file has become is its readers' trouble; the replica lives on.
             broken = CorruptRecordError(f"a stored value cannot be read: {error}; set it anew, or delete it")
@@ -223,6 +224,7 @@ class RequestDesk:
             )
         if self._writes_through:
             check_in_cache_alone(request.operations, self._shard)
+        check_operations(request.operations)
         self._make_room(request.operations)
         self.writes_count += len(request.operations)
         self._post(
@@ -242,6 +244,7 @@ class RequestDesk:
         self._post(FillAsked(token, connection, request.key, deadline_ns, request.wait, request.refresh, request.write))
 
     def _fill_store(self, caller: Caller, request: FillStore) -> None:
+        check_operations([request.operation])
         self._make_room([request.operation])
         self.loads_count += 1
         if request.operation.flags & Flag.PREFETCHED:

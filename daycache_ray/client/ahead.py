@@ -36,9 +36,10 @@ class MarkedWrites(RegionWrites):
         expected: Version = UNSENT,
         flags: int = 0,
         cost_us: int = 0,
+        tags: Any = (),
     ) -> Operation:
         """Return the operation that writes `value`, marked; raises as RegionWrites does."""
-        return super().put_operation(place, value, ttl_s, kind, expected, flags | Flag.PREFETCHED, cost_us)
+        return super().put_operation(place, value, ttl_s, kind, expected, flags | Flag.PREFETCHED, cost_us, tags)
 
 
 class RegionAheadLoads(RegionLoads):

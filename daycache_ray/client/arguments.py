@@ -6,6 +6,7 @@ Refuses to know where keys live or who answers.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Final
 
 from daycache_ray.words.config import ClusterConfig
@@ -18,7 +19,14 @@ from daycache_ray.words.errors import (
     UnknownServiceError,
     ValueTooLargeError,
 )
-from daycache_ray.words.limits import KEY_BYTES_MAX, SERVICE_BYTES_MAX, TTL_S_MAX, VALUE_BYTES_MAX
+from daycache_ray.words.limits import (
+    KEY_BYTES_MAX,
+    SERVICE_BYTES_MAX,
+    TAG_BYTES_MAX,
+    TAGS_MAX,
+    TTL_S_MAX,
+    VALUE_BYTES_MAX,
+)
 from daycache_ray.words.operations import Level
 from daycache_ray.words.types import CacheRegion, Version
 
@@ -67,6 +75,47 @@ def key_bytes(key: Any) -> bytes:
         raise InvalidKeyError("the key is empty; a key has 1 to 4096 bytes")
     if len(raw) > KEY_BYTES_MAX:
         raise InvalidKeyError(f"the key has {len(raw)} bytes, at most {KEY_BYTES_MAX} are taken; use a digest of it")
+    return raw
+
+
+def tags_bytes(tags: Any) -> tuple[bytes, ...]:
+    """Return the tags of an entry as they are stored, each once.
+
+    Raises:
+        InvalidArgumentError: it is no sequence of at most 16 tags of 1 to 128 bytes.
+
+    >>> tags_bytes(["news", "eu", "news"])
+    (b'news', b'eu')
+    """
+    if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
+        raise InvalidArgumentError(f"tags are a sequence of str, not {type(tags).__name__}: write tags=('news',)")
+    found = tuple(dict.fromkeys(map(tag_bytes, tags)))
+    if len(found) > TAGS_MAX:
+        raise InvalidArgumentError(f"an entry has at most {TAGS_MAX} tags, not {len(found)}")
+    return found
+
+
+def tags_of(tags: Any) -> tuple[str, ...]:
+    """Return the tags of an entry, checked; raises as `tags_bytes`."""
+    found = tags if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable) else tuple(tags)
+    tags_bytes(found)
+    return tuple(found)
+
+
+def tag_bytes(tag: Any) -> bytes:
+    """Return a tag as it is stored.
+
+    Raises:
+        InvalidArgumentError: it is no str of 1 to 128 bytes.
+    """
+    if not isinstance(tag, str):
+        raise InvalidArgumentError(f"a tag is a str, not {type(tag).__name__}")
+    try:
+        raw = tag.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError("the tag has lone surrogates; a tag is text") from None
+    if not 0 < len(raw) <= TAG_BYTES_MAX:
+        raise InvalidArgumentError(f"the tag has {len(raw)} bytes; a tag has 1 to {TAG_BYTES_MAX}")
     return raw
 
 

@@ -12,6 +12,7 @@ from daycache_ray.client.async_channels import AsyncChannels
 from daycache_ray.client.bounded_reads import limit_of
 from daycache_ray.client.cached import AsyncCachedDecorator
 from daycache_ray.client.dead_letters import AsyncDeadLetterCalls
+from daycache_ray.client.invalidation import AsyncInvalidation
 from daycache_ray.client.lifetimes import Moment, lifetime
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore, prefix_bytes, texts
@@ -22,7 +23,7 @@ from daycache_ray.words.removals import RemovalCause
 from daycache_ray.words.types import Entry, Key, Level, RegionStatistics, Version
 
 
-class AsyncRegion(AsyncDeadLetterCalls):
+class AsyncRegion(AsyncInvalidation, AsyncDeadLetterCalls):
     """`Region` with await: same names, arguments, answers and errors. Of one event loop."""
 
     def __init__(self, core: RegionCore, channels: AsyncChannels) -> None:
@@ -112,11 +113,12 @@ class AsyncRegion(AsyncDeadLetterCalls):
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
         expires_at: Moment | None = None,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> Version:
         """See Region.set."""
-        return await self._run(self._writes.set(key, value, lifetime(ttl_s, expires_at), level, deadline_s))
+        return await self._run(self._writes.set(key, value, lifetime(ttl_s, expires_at), level, deadline_s, tags))
 
     async def set_many(
         self,
@@ -124,11 +126,12 @@ class AsyncRegion(AsyncDeadLetterCalls):
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
         expires_at: Moment | None = None,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> dict[Key, Version]:
         """See Region.set_many; shards are written at the same time."""
-        return await self._run_all(self._writes.set_many(values, lifetime(ttl_s, expires_at), level, deadline_s))
+        return await self._run_all(self._writes.set_many(values, lifetime(ttl_s, expires_at), level, deadline_s, tags))
 
     async def add(
         self,
@@ -136,11 +139,12 @@ class AsyncRegion(AsyncDeadLetterCalls):
         value: Any,
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> bool:
         """See Region.add."""
-        return await self._run(self._writes.add(key, value, ttl_s, level, deadline_s))
+        return await self._run(self._writes.add(key, value, ttl_s, level, deadline_s, tags))
 
     async def delete(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> bool:
         """See Region.delete."""
@@ -185,11 +189,12 @@ class AsyncRegion(AsyncDeadLetterCalls):
         expected: Version | None,
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> Version:
         """See Region.compare_and_set."""
-        return await self._run(self._writes.compare_and_set(key, value, expected, ttl_s, level, deadline_s))
+        return await self._run(self._writes.compare_and_set(key, value, expected, ttl_s, level, deadline_s, tags))
 
     async def get_or_load(
         self,
@@ -198,6 +203,7 @@ class AsyncRegion(AsyncDeadLetterCalls):
         *,
         default: Any = None,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> Any:
@@ -206,7 +212,9 @@ class AsyncRegion(AsyncDeadLetterCalls):
         if value is not FAR and value is not ABSENT:
             return value
         is_known = value is ABSENT
-        return await self._run(self._core.loads.one(key, loader, default, ttl_s, level, deadline_s, counted=is_known))
+        return await self._run(
+            self._core.loads.one(key, loader, default, ttl_s, level, deadline_s, counted=is_known, tags=tags)
+        )
 
     async def get_or_load_many(
         self,
@@ -214,11 +222,12 @@ class AsyncRegion(AsyncDeadLetterCalls):
         loader: Any = None,
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> dict[Key, Any]:
         """See Region.get_or_load_many."""
-        return await self._run(self._core.loads.many(keys, loader, ttl_s, level, deadline_s))
+        return await self._run(self._core.loads.many(keys, loader, ttl_s, level, deadline_s, tags))
 
     @contextlib.asynccontextmanager
     async def view(
@@ -241,28 +250,17 @@ class AsyncRegion(AsyncDeadLetterCalls):
                 if not cursor:
                     break
 
-    async def clear(self, *, deadline_s: float | None = None) -> int:
-        """See Region.clear."""
-        removed_count = 0
-        for part in self._core.parts():
-            cursor = b""
-            while True:
-                count, cursor = await self._run(self._core.clear_page(part, cursor, deadline_s))
-                removed_count += count
-                if not cursor:
-                    break
-        return removed_count
-
     def cached(
         self,
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
         key: Callable[..., Key] | None = None,
+        tags: Iterable[str] | Callable[..., Iterable[str]] = (),
         level: Level | None = None,
     ) -> AsyncCachedDecorator:
         """See Region.cached; a plain function becomes one to await, and runs in a thread."""
-        self._core.check_cached(ttl_s, level)
-        return AsyncCachedDecorator(self, {"ttl_s": ttl_s, "key": key, "level": level})
+        self._core.check_cached(ttl_s, level, tags)
+        return AsyncCachedDecorator(self, {"ttl_s": ttl_s, "key": key, "tags": tags, "level": level})
 
     async def flush(self, *, deadline_s: float | None = None) -> None:
         """See Region.flush."""

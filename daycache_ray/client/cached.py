@@ -20,6 +20,7 @@ from typing_extensions import ParamSpec
 
 from daycache_ray.client.arguments import DEADLINE_S
 from daycache_ray.client.cached_keys import CallKey
+from daycache_ray.client.cached_loop import RegionFromLoop
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_reads import ABSENT
 from daycache_ray.words.errors import DeadlineExceededError, InvalidArgumentError, LoadError
@@ -51,7 +52,13 @@ class _Calls:
         self.key = CallKey(function, options["key"])
         self.ttl_s = options["ttl_s"]
         self.level = options["level"]
+        self._tags = options["tags"]
         self._flights: dict[Key, Flight] = {}
+
+    def options(self, args: Any, kwargs: Any) -> dict[str, Any]:
+        """Return how the result of a call is kept."""
+        tags = self._tags(*args, **kwargs) if callable(self._tags) else self._tags
+        return {"ttl_s": self.ttl_s, "level": self.level, "tags": tags}
 
     def near_value(self, key: Key) -> Any:
         """Return what shared memory has; FAR or ABSENT where it does not."""
@@ -147,7 +154,7 @@ class CachedFunction(Generic[P, R]):
         if value is MISSING:
             calls.region.delete(key)
         else:
-            calls.region.set(key, value, ttl_s=calls.ttl_s, level=calls.level)
+            calls.region.set(key, value, **calls.options((*self._bound, *args), kwargs))
         return cast(R, value)
 
     def _fly(self, key: Key, flight: Flight, args: Any, kwargs: Any) -> Any:
@@ -173,7 +180,7 @@ class CachedFunction(Generic[P, R]):
                 raise
 
         try:
-            return calls.region.get_or_load(key, load, default=MISSING, ttl_s=calls.ttl_s, level=calls.level)
+            return calls.region.get_or_load(key, load, default=MISSING, **calls.options(args, kwargs))
         except LoadError:
             if outcome.error is None:
                 raise
@@ -234,7 +241,7 @@ class AsyncCachedFunction(Generic[P, R]):
         if value is MISSING:
             await calls.region.delete(key)
         else:
-            await calls.region.set(key, value, ttl_s=calls.ttl_s, level=calls.level)
+            await calls.region.set(key, value, **calls.options((*self._bound, *args), kwargs))
         return cast(R, value)
 
     async def _fly(self, key: Key, flight: Flight, args: Any, kwargs: Any) -> Any:
@@ -260,38 +267,11 @@ class AsyncCachedFunction(Generic[P, R]):
                 raise
 
         try:
-            return await calls.region.get_or_load(key, load, default=MISSING, ttl_s=calls.ttl_s, level=calls.level)
+            return await calls.region.get_or_load(key, load, default=MISSING, **calls.options(args, kwargs))
         except LoadError:
             if outcome.error is None:
                 raise
         raise outcome.error
-
-
-class RegionFromLoop:
-    """A plain region for coroutines: hits are answered where they are, the rest by a thread that waits for it."""
-
-    def __init__(self, region: Region) -> None:
-        self._region = region
-        self.name = region.name
-        self.config = region.config
-        self.near_value = region.near_value
-
-    async def get_or_load(self, key: Key, loader: Callable[[str], Awaitable[Any]], **options: Any) -> Any:
-        """See Region.get_or_load; the loader runs on this loop."""
-        loop = asyncio.get_running_loop()
-
-        def load(text: str) -> Any:
-            return asyncio.run_coroutine_threadsafe(cast(Any, loader(text)), loop).result()
-
-        return await asyncio.to_thread(self._region.get_or_load, key, load, **options)
-
-    async def delete(self, key: Key) -> bool:
-        """See Region.delete."""
-        return await asyncio.to_thread(self._region.delete, key)
-
-    async def set(self, key: Key, value: Any, **options: Any) -> Any:
-        """See Region.set."""
-        return await asyncio.to_thread(self._region.set, key, value, **options)
 
 
 class CachedDecorator:
@@ -339,5 +319,3 @@ async def _called(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(*args, **kwargs)
     return await asyncio.to_thread(function, *args, **kwargs)
-
-

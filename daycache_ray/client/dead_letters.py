@@ -13,7 +13,7 @@ from daycache_ray.client.exchanges import Exchange, ask
 from daycache_ray.client.records import seen_of
 from daycache_ray.client.region_reads import RegionReads
 from daycache_ray.client.session import ShardSession
-from daycache_ray.storage.large_values import full_key_bytes
+from daycache_ray.storage.large_values import prefix_bytes
 from daycache_ray.structures.store_keys import split_store_key
 from daycache_ray.words.operations import AskLetters, LettersAction, LettersAnswer
 from daycache_ray.words.ports import MISSING
@@ -72,7 +72,7 @@ class DeadLetters:
     def _letter(self, letter: tuple[bytes, int, int, str, int, bytes]) -> DeadLetter:
         stored, epoch, lsn, error, attempts_count, record = letter
         flags, payload = HEADER.unpack_from(record)[6], record[HEADER_BYTES:]
-        start = full_key_bytes(flags, payload)
+        start = prefix_bytes(flags, payload)
         key = payload[2:start] if start else split_store_key(stored)[1]
         seen = seen_of(record, key, "primary", None)
         value = MISSING if seen is None or seen.is_negative else self._reads.decode(seen)

@@ -28,6 +28,8 @@ class Held(NamedTuple):
     place: Place
     number: int
     member: MemberAddress
+    tags: tuple[str, ...] = ()
+    """Of what is stored for it."""
 
     @property
     def text(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from daycache_ray.client.arguments import DEADLINE_S, REGION_TTL, deadline_of, key_text
+from daycache_ray.client.arguments import DEADLINE_S, REGION_TTL, deadline_of, key_text, tags_of
 from daycache_ray.client.exchanges import Exchange, Finish, Load, Spawn, Unfinished
 from daycache_ray.client.fill_calls import LOADER_MESSAGE_MAX, NOT_THERE, FillCalls, Held
 from daycache_ray.client.node_reads import FAR
@@ -70,14 +70,15 @@ class RegionLoads:
         return reads.near_value(key, ABSENT, level)
 
     def one(
-        self, key: Any, loader: Any, default: Any, ttl_s: Any, level: Any, deadline_s: Any, *, counted: bool = False
-    ) -> Exchange[Any]:
+        self, key: Any, loader: Any, default: Any, ttl_s: Any, level: Any, deadline_s: Any,
+        *, counted: bool = False, tags: Any = (),
+    ) -> Exchange[Any]:  # fmt: skip
         """Return the value of `key`, loaded where it is missing; `default` where the origin lacks it.
 
         `counted`: the face has found it missing in shared memory, and noted that access.
         """
         reads, session = self._reads, self._session
-        place = reads.place(key)
+        place, tags = reads.place(key), tags_of(tags)
         guard = self._guards.of(loader)
         deadline_at_s = session.now_s() + deadline_of(deadline_s, self._config.load_deadline_s + DEADLINE_S)
         seen = yield from reads.seen(key, level, deadline_at_s, counts=not counted)
@@ -85,7 +86,7 @@ class RegionLoads:
             reads.wake_stream()
             self._check_cycle(place, guard)
         elif self._refreshes.begin(place.stored, seen, ttl_s):
-            yield Spawn(self._refresh([(key, place)], guard, ttl_s))
+            yield Spawn(self._refresh([(key, place)], guard, ttl_s, tags))
         waits = self._config.soft_deadline_s is None
         while seen is None:
             try:
@@ -96,17 +97,17 @@ class RegionLoads:
                 if answer.error:
                     raise LoadError(f"the loader of another caller failed for {key!r}: {answer.error}")
                 if answer.number > 0:
-                    held = [Held(key, place, answer.number, member)]
+                    held = [Held(key, place, answer.number, member, tags)]
                     loaded = yield from self._load(held, guard, ttl_s, deadline_at_s, level, is_soft=True)
                     return loaded.get(key, default)
             except (LoadError, BackpressureError):
-                stale = yield from self._stale([(key, place)], guard, level, deadline_at_s)
+                stale = yield from self._stale([(key, place)], guard, level, deadline_at_s, tags)
                 if stale is None:
                     raise
                 return stale.get(key, default)
             if answer.number < 0:
                 # Somebody loads it; who has a stale value need not wait for that.
-                stale = yield from self._stale([(key, place)], guard, level, deadline_at_s)
+                stale = yield from self._stale([(key, place)], guard, level, deadline_at_s, tags)
                 if stale is not None:
                     return stale.get(key, default)
                 waits = True
@@ -118,10 +119,10 @@ class RegionLoads:
         return default if seen.is_negative else reads.decode(seen)
 
     def many(
-        self, keys: Iterable[Any], loader: Any, ttl_s: Any, level: Any, deadline_s: Any
+        self, keys: Iterable[Any], loader: Any, ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()
     ) -> Exchange[dict[Any, Any]]:
         """Return the values that there are; all missing ones that nobody loads are one question to the origin."""
-        reads, session = self._reads, self._session
+        reads, session, tags = self._reads, self._session, tags_of(tags)
         guard = self._guards.of(loader)
         deadline_at_s = session.now_s() + deadline_of(deadline_s, self._config.load_deadline_s + DEADLINE_S)
         found: dict[Any, Any] = {}
@@ -137,7 +138,7 @@ class RegionLoads:
                 if self._refreshes.begin(place.stored, seen, ttl_s):
                     due.append((key, place))
         if due:
-            yield Spawn(self._refresh(due, guard, ttl_s))
+            yield Spawn(self._refresh(due, guard, ttl_s, tags))
         if missing:
             reads.wake_stream()
             for key in missing.values():
@@ -148,16 +149,17 @@ class RegionLoads:
                 guard.check(session.now_s())
             held, others = yield from self._fills.take(asked, deadline_at_s)
             if held:
+                held = [each._replace(tags=tags) for each in held]
                 found.update((yield from self._load(held, guard, ttl_s, deadline_at_s, level, is_soft=True)))
         except (LoadError, BackpressureError):
-            stale = yield from self._stale(asked, guard, level, deadline_at_s)
+            stale = yield from self._stale(asked, guard, level, deadline_at_s, tags)
             if stale is None:
                 raise
             return {**found, **stale}
         # Only now, with no token in hand: two callers that hold and wait could wait for each other.
         for key, _ in others:
             left_s = max(0.001, deadline_at_s - session.now_s())
-            value = yield from self.one(key, loader, _NOTHING, ttl_s, level, left_s, counted=True)
+            value = yield from self.one(key, loader, _NOTHING, ttl_s, level, left_s, counted=True, tags=tags)
             if value is not _NOTHING:
                 found[key] = value
         return found
@@ -185,7 +187,8 @@ class RegionLoads:
             raise
         outcome = yield from self._origin(held, guard, load)
         if isinstance(outcome, Unfinished):
-            stale = yield from self._stale([(each.key, each.place) for each in held], guard, level, deadline_at_s)
+            items = [(each.key, each.place) for each in held]
+            stale = yield from self._stale(items, guard, level, deadline_at_s, held[0].tags)
             end = self._end(held, guard, ttl_s, outcome, started_s, started_s + limit_s)
             if stale is not None:
                 self.background_loads_count += 1
@@ -238,15 +241,15 @@ class RegionLoads:
         left = list(held)
         try:
             while left:
-                key, place, number, _ = left[0]
+                key, place, number, _, tags = left[0]
                 text = left[0].text
                 if text in values:
                     loaded[key] = values[text]
-                    operation = self._put(place, key, loaded[key], ttl_s, cost_us)
+                    operation = self._put(place, key, loaded[key], ttl_s, cost_us, tags)
                     yield from self._fills.store(place, number, operation, deadline_at_s)
                 elif self._config.negative_ttl_s is not None:
                     operation = self._writes.put_operation(
-                        place, None, self._config.negative_ttl_s, flags=Flag.NEGATIVE
+                        place, None, self._config.negative_ttl_s, flags=Flag.NEGATIVE, tags=tags
                     )
                     yield from self._fills.store(place, number, operation, deadline_at_s)
                 else:
@@ -257,13 +260,13 @@ class RegionLoads:
             raise
         return loaded
 
-    def _put(self, place: Place, key: Any, value: Any, ttl_s: Any, cost_us: int) -> Operation:
+    def _put(self, place: Place, key: Any, value: Any, ttl_s: Any, cost_us: int, tags: Any) -> Operation:
         try:
-            return self._writes.put_operation(place, value, ttl_s, cost_us=cost_us)
+            return self._writes.put_operation(place, value, ttl_s, cost_us=cost_us, tags=tags)
         except InvalidValueError as error:
             raise InvalidValueError(f"what the loader returned for {key!r} cannot be stored: {error}") from error
 
-    def _refresh(self, due: list[tuple[Any, Place]], guard: OriginGuard, ttl_s: Any) -> Exchange[None]:
+    def _refresh(self, due: list[tuple[Any, Place]], guard: OriginGuard, ttl_s: Any, tags: Any) -> Exchange[None]:
         """Load entries anew that are still there; where somebody else does already, leave them alone."""
         self.background_loads_count += 1
         deadline_at_s = self._session.now_s() + self._config.load_deadline_s + DEADLINE_S
@@ -271,6 +274,7 @@ class RegionLoads:
             guard.check(self._session.now_s())
             held, _ = yield from self._fills.take(due, deadline_at_s, refresh=True)
             if held:
+                held = [each._replace(tags=tags) for each in held]
                 yield from self._load(held, guard, ttl_s, deadline_at_s)
         finally:
             self._refreshes.end([place.stored for _, place in due])
@@ -286,7 +290,7 @@ class RegionLoads:
                 yield from self._load(held, guard, REGION_TTL, deadline_at_s)
 
     def _stale(
-        self, items: list[tuple[Any, Place]], guard: OriginGuard, level: Any, deadline_at_s: float
+        self, items: list[tuple[Any, Place]], guard: OriginGuard, level: Any, deadline_at_s: float, tags: Any
     ) -> Exchange[dict[Any, Any] | None]:
         """Return what there still is of keys that have expired; None where one has nothing, or none may be used."""
         stale_for_s = self._config.stale_for_s
@@ -311,7 +315,9 @@ class RegionLoads:
                 if not seen.is_negative:
                     found[key] = reads.decode(seen)
         self.stale_answers_count += len(items)
-        guard.answered_stale([key for key, _ in items])
+        if not tags:
+            # Who loads them anew by itself would not know their tags.
+            guard.answered_stale([key for key, _ in items])
         return found
 
     def _check_cycle(self, place: Place, guard: OriginGuard) -> None:

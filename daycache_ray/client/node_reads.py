@@ -21,13 +21,14 @@ import lmdb
 from daycache_ray.client.router import Router, SessionToken
 from daycache_ray.storage.fence_page import WORD_FRESH, WORD_SEQUENCE, WORD_TIME_NAMESPACE, namespace_inode
 from daycache_ray.storage.reader import StoreReader
+from daycache_ray.structures.tags import TAGGED, cover_of, rows_of
 from daycache_ray.words.errors import CacheError, CorruptRecordError
 from daycache_ray.words.operations import Level
 from daycache_ray.words.records import HEADER_BYTES
 from daycache_ray.words.types import Role, ShardId
 
-LSN_AND_EXPIRY: Final = Struct("<8xQQ16x")
-"""The pad makes sure that the whole header is there."""
+LSN_AND_EXPIRY: Final = Struct("<8xQQ13xB2x")
+"""LSN, expiry and flags; the pad makes sure that the whole header is there."""
 
 assert LSN_AND_EXPIRY.size == HEADER_BYTES
 _lsn_and_expiry = LSN_AND_EXPIRY.unpack_from
@@ -132,7 +133,7 @@ class NodeShard:
                 # A miss may be the work of an uncommitted delete, which left nothing to compare with the commit LSN.
                 if record is None or lease_until_ns <= _boot_ns(_BOOTTIME):
                     return FAR
-                lsn, expires_ns = _lsn_and_expiry(record)
+                lsn, expires_ns, flags = _lsn_and_expiry(record)
                 if lsn > commit_lsn:
                     return FAR
                 if expires_ns and expires_ns <= horizon_ns:
@@ -146,14 +147,41 @@ class NodeShard:
                     if applied_lsn > token.lsn or epoch != token.epoch:
                         token.observe(epoch, applied_lsn)
                     return None
-                lsn, expires_ns = _lsn_and_expiry(record)
+                lsn, expires_ns, flags = _lsn_and_expiry(record)
                 if expires_ns and (expires_ns <= horizon_ns or expires_ns <= _wall_ns()):
                     return None
         except StructError:
             raise CorruptRecordError(f"a record of {len(record or b'')} bytes has no header") from None
+        if flags & TAGGED:
+            return self._read_tagged(near, stored, bucket, level)
         if lsn > token.lsn or epoch != token.epoch:
             token.observe(epoch, lsn)
         visited[bucket & mask] = 1
+        return record
+
+    def _read_tagged(self, near: NearStore, stored: bytes, bucket: int, level: int) -> bytes | Far | None:
+        """Read a record that has tags anew, and what was said of them, as of one moment."""
+        try:
+            with near.begin(near.data) as transaction:
+                record: bytes | None = transaction.get(stored)
+                lsn, expires_ns, flags = _lsn_and_expiry(record or b"")
+                rows = rows_of(stored, flags, record or b"", HEADER_BYTES)
+                said = {row: transaction.get(row) for row in rows}
+            if near.words[_SEQUENCE] != near.sequence:
+                return self._read_again(near, stored, bucket, level)
+        except (lmdb.Error, StructError, ValueError, CacheError):
+            return FAR  # Removed, written or closed since; or it is broken, and its owner says so.
+        if level == _STRONG:
+            newest = max((_lsn_and_expiry(row)[0] for row in said.values() if row is not None), default=0)
+            if lsn > near.commit_lsn or newest > near.commit_lsn or near.lease_until_ns <= _boot_ns(_BOOTTIME):
+                return FAR
+        elif expires_ns and expires_ns <= _wall_ns():
+            return None
+        if (expires_ns and expires_ns <= near.horizon_ns) or cover_of(rows, lsn, said.get) is not None:
+            return None
+        if lsn > self.token.lsn or near.epoch != self.token.epoch:
+            self.token.observe(near.epoch, lsn)
+        near.visited[bucket & near.mask] = 1
         return record
 
     def _read_again(self, near: NearStore, stored: bytes, bucket: int, level: int) -> bytes | Far | None:

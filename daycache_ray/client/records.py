@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from daycache_ray.codecs.compression import COMPRESSED, decompressed
-from daycache_ray.storage.large_values import full_key_bytes
+from daycache_ray.storage.large_values import prefix_bytes
 from daycache_ray.storage.reader import is_record_of
+from daycache_ray.structures.tags import TAGGED, tags_in, value_start
 from daycache_ray.words.errors import CorruptRecordError
 from daycache_ray.words.operations import Operation
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag
@@ -25,6 +26,7 @@ class Seen(NamedTuple):
     staleness_bound_s: float | None
     cost_us: int = 0
     """What its load took, 0 where that is unknown."""
+    tags: tuple[str, ...] = ()
 
     @property
     def is_negative(self) -> bool:
@@ -63,15 +65,24 @@ def seen_of(
         if not is_record_of(record, key):
             return None
         start += 2 + len(key)
+    tags: tuple[str, ...] = ()
+    if flags & TAGGED:
+        try:
+            tags = tuple(tag.decode() for tag in tags_in(flags, record, HEADER_BYTES))
+        except ValueError as error:
+            raise CorruptRecordError(f"the tags of {key!r} cannot be read: {error}") from None
+        start = value_start(flags, record, HEADER_BYTES)
     if payload is None:
         payload = record[start:]
-    return Seen(Version(epoch, lsn), expires_at_ns, codec, flags, payload, served_by, staleness_bound_s, cost_us)
+    version = Version(epoch, lsn)
+    return Seen(version, expires_at_ns, codec, flags, payload, served_by, staleness_bound_s, cost_us, tags)
 
 
 def seen_of_own(operation: Operation) -> Seen:
     """Return what a write of this client's will be when it has landed; it has no version yet."""
-    payload = operation.value[full_key_bytes(operation.flags, operation.value) :]
-    return Seen(Version(0, 0), 0, operation.codec, operation.flags, payload, "client", None)
+    payload = operation.value[prefix_bytes(operation.flags, operation.value) :]
+    tags = tuple(tag.decode() for tag in tags_in(operation.flags, operation.value))
+    return Seen(Version(0, 0), 0, operation.codec, operation.flags, payload, "client", None, 0, tags)
 
 
 def with_long_key(payload: bytes, key: bytes) -> bytes:

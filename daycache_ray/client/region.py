@@ -11,6 +11,7 @@ from daycache_ray.client.bounded_reads import limit_of
 from daycache_ray.client.cached import CachedDecorator
 from daycache_ray.client.channels import Channels
 from daycache_ray.client.dead_letters import DeadLetterCalls
+from daycache_ray.client.invalidation import Invalidation
 from daycache_ray.client.lifetimes import Moment, lifetime
 from daycache_ray.client.node_reads import FAR
 from daycache_ray.client.region_core import RegionCore
@@ -20,7 +21,7 @@ from daycache_ray.words.config import RegionConfig
 from daycache_ray.words.types import Entry, Key, Level, Version
 
 
-class Region(WholeRegion, DeadLetterCalls):
+class Region(Invalidation, WholeRegion, DeadLetterCalls):
     """One key space of a cluster. Threads may share it.
 
     In every call `level` is "strong", "eventual" or "weak" (None: the region's own), `deadline_s` the
@@ -130,17 +131,20 @@ class Region(WholeRegion, DeadLetterCalls):
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
         expires_at: Moment | None = None,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> Version:
         """Write a value and return its version; a WEAK one has none yet and answers Version(0, 0).
+
+        `tags`: up to 16 words of 1 to 128 bytes by which `invalidate_tag` finds the entry; a write replaces them.
 
         Raises:
             InvalidValueError, ValueTooLargeError: the value cannot be stored; the message says what can.
             NotEnoughReplicasError: STRONG, and too few copies are in sync: nothing was written.
             RegionFullError: nothing in the region may be evicted.
         """
-        return self._run(self._writes.set(key, value, lifetime(ttl_s, expires_at), level, deadline_s))
+        return self._run(self._writes.set(key, value, lifetime(ttl_s, expires_at), level, deadline_s, tags))
 
     def set_many(
         self,
@@ -148,6 +152,7 @@ class Region(WholeRegion, DeadLetterCalls):
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
         expires_at: Moment | None = None,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> dict[Key, Version]:
@@ -156,7 +161,7 @@ class Region(WholeRegion, DeadLetterCalls):
         All values are checked before the first is sent. When a shard fails the others are written all
         the same, and then its error is raised.
         """
-        return self._run_all(self._writes.set_many(values, lifetime(ttl_s, expires_at), level, deadline_s))
+        return self._run_all(self._writes.set_many(values, lifetime(ttl_s, expires_at), level, deadline_s, tags))
 
     def add(
         self,
@@ -164,11 +169,12 @@ class Region(WholeRegion, DeadLetterCalls):
         value: Any,
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> bool:
         """Write a value where there is none; return whether it was written. Raises as `set`."""
-        return self._run(self._writes.add(key, value, ttl_s, level, deadline_s))
+        return self._run(self._writes.add(key, value, ttl_s, level, deadline_s, tags))
 
     def delete(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> bool:
         """Remove an entry; return whether there was one."""
@@ -219,6 +225,7 @@ class Region(WholeRegion, DeadLetterCalls):
         expected: Version | None,
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> Version:
@@ -227,7 +234,7 @@ class Region(WholeRegion, DeadLetterCalls):
         Raises:
             VersionConflictError: it is another one, `error.current`: read again and decide anew.
         """
-        return self._run(self._writes.compare_and_set(key, value, expected, ttl_s, level, deadline_s))
+        return self._run(self._writes.compare_and_set(key, value, expected, ttl_s, level, deadline_s, tags))
 
     def get_or_load(
         self,
@@ -236,6 +243,7 @@ class Region(WholeRegion, DeadLetterCalls):
         *,
         default: Any = None,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> Any:
@@ -257,7 +265,9 @@ class Region(WholeRegion, DeadLetterCalls):
         if value is not FAR and value is not ABSENT:
             return value
         is_known = value is ABSENT
-        return self._run(self._core.loads.one(key, loader, default, ttl_s, level, deadline_s, counted=is_known))
+        return self._run(
+            self._core.loads.one(key, loader, default, ttl_s, level, deadline_s, counted=is_known, tags=tags)
+        )
 
     def get_or_load_many(
         self,
@@ -265,11 +275,12 @@ class Region(WholeRegion, DeadLetterCalls):
         loader: Any = None,
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
+        tags: Iterable[str] = (),
         level: Level | None = None,
         deadline_s: float | None = None,
     ) -> dict[Key, Any]:
         """Return the values that there are, missing ones loaded in one question; raises as get_or_load."""
-        return self._run(self._core.loads.many(keys, loader, ttl_s, level, deadline_s))
+        return self._run(self._core.loads.many(keys, loader, ttl_s, level, deadline_s, tags))
 
     @contextlib.contextmanager
     def view(self, key: Key, *, level: Level | None = None, deadline_s: float | None = None) -> Iterator[Any]:
@@ -284,6 +295,7 @@ class Region(WholeRegion, DeadLetterCalls):
         *,
         ttl_s: float | RegionTtl | None = REGION_TTL,
         key: Callable[..., Key] | None = None,
+        tags: Iterable[str] | Callable[..., Iterable[str]] = (),
         level: Level | None = None,
     ) -> CachedDecorator:
         """Return a decorator that keeps a function's results here: `@region.cached(ttl_s=60)`.
@@ -295,7 +307,8 @@ class Region(WholeRegion, DeadLetterCalls):
             ttl_s: seconds that a result lives.
             key: a function of the same arguments that returns str or bytes; None: the function's module and
                 name, and the text of its arguments, of which InvalidArgumentError says which have none.
+            tags: tags of the results, or a function of the same arguments that returns them; see `invalidate_tag`.
             level: at which level results are read and refreshed.
         """
-        self._core.check_cached(ttl_s, level)
-        return CachedDecorator(self, {"ttl_s": ttl_s, "key": key, "level": level})
+        self._core.check_cached(ttl_s, level, tags)
+        return CachedDecorator(self, {"ttl_s": ttl_s, "key": key, "tags": tags, "level": level})

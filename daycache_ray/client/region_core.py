@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from daycache_ray.client.arguments import REGION_TTL, deadline_of, key_text, level_number, ttl_ns_of
+from daycache_ray.client.arguments import REGION_TTL, deadline_of, key_text, level_number, tags_bytes, ttl_ns_of
 from daycache_ray.client.bounded_reads import BoundedReads
 from daycache_ray.client.dead_letters import DeadLetters
 from daycache_ray.client.exchanges import Exchange, ask
@@ -58,6 +58,7 @@ class RegionCore:
         self.loads = RegionLoads(self.reads, self.writes)
         self.follow: Callable[[Any], None] = lambda subscription: None
         """Serves a RemovalSubscription from now on; whoever owns the session puts the right one here."""
+        self.invalidations_count = 0
 
     def parts(self) -> list[ShardSession]:
         """Return the region's shards."""
@@ -82,13 +83,15 @@ class RegionCore:
         answer: Scanned = yield from ask(self.session, part.shard, build, deadline_at_s)
         return answer
 
-    def clear_page(self, part: ShardSession, cursor: bytes, deadline_s: float | None) -> Exchange[tuple[int, bytes]]:
-        """Remove the next keys of one shard; return how many there were, and the cursor to go on from."""
-        page = yield from self.scan_page(part, b"", cursor, deadline_s)
+    def clear_page(
+        self, part: ShardSession, prefix: bytes, cursor: bytes, deadline_s: float | None
+    ) -> Exchange[tuple[int, bytes]]:
+        """Remove the next keys of one shard that begin with `prefix`; return how many there were, and a cursor."""
+        page = yield from self.scan_page(part, prefix, cursor, deadline_s)
         if not page.keys:
-            return 0, b""
-        prefix = service_prefix(self.reads.service.encode())
-        stored = [store_key(key, prefix) for key in page.keys]
+            return 0, page.cursor
+        service = service_prefix(self.reads.service.encode())
+        stored = [store_key(key, service) for key in page.keys]
         removed_count = yield from self.writes.delete_keys(part, stored, self.deadline_at_s(deadline_s))
         return removed_count, page.cursor
 
@@ -118,6 +121,7 @@ class RegionCore:
             background_loads_count=self.loads.background_loads_count,
             breaker_openings_count=self.loads.breaker_openings_count,
             dirty_age_s=max((shard.dirty_age_s for shard in shards), default=0.0),
+            invalidations_count=self.invalidations_count,
             **sums,
         )
 
@@ -130,12 +134,14 @@ class RegionCore:
             raise ShardUnavailableError(f"{shard} has no primary at the moment: try again in a moment")
         return member.actor_name
 
-    def check_cached(self, ttl_s: Any, level: Any) -> None:
+    def check_cached(self, ttl_s: Any, level: Any, tags: Any) -> None:
         """Raise for the wrong options of a decorator where it stands, not at the first call."""
         if ttl_s is not REGION_TTL:
             ttl_ns_of(ttl_s)
         if level is not None:
             level_number(level)
+        if not callable(tags):
+            tags_bytes(tags)
 
     def describe(self) -> str:
         """Return the sentence that a region's repr is."""

@@ -264,7 +264,8 @@ class RegionReads:
         number = self.default_level if level is None else level_number(level)
         expires_at_s = seen.expires_at_ns / 1e9 if seen.expires_at_ns else None
         told = CacheConsistencyLevel(number.name.lower())
-        return Entry(self.decode(seen), seen.version, expires_at_s, told, seen.served_by, seen.staleness_bound_s)
+        bound_s = seen.staleness_bound_s
+        return Entry(self.decode(seen), seen.version, expires_at_s, told, seen.served_by, bound_s, seen.tags)
 
     def exists(self, key: Any, level: Any, deadline_s: Any) -> Exchange[bool]:
         """Read whether there is an entry."""

@@ -16,6 +16,7 @@ from daycache_ray.client.arguments import (
     expected_of,
     increment_of,
     level_number,
+    tags_bytes,
     ttl_ns_of,
 )
 from daycache_ray.client.exchanges import Exchange, converse
@@ -27,6 +28,8 @@ from daycache_ray.client.session import ShardSession
 from daycache_ray.client.weak_writes import FLUSH_S, WeakWrites
 from daycache_ray.codecs.compression import compressor_of
 from daycache_ray.codecs.registry import encode
+from daycache_ray.structures.store_keys import service_prefix
+from daycache_ray.structures.tags import pack_tags, row_key
 from daycache_ray.words.errors import (
     CacheError,
     CorruptRecordError,
@@ -63,10 +66,10 @@ class RegionWrites:
         self._compress = compressor_of(reads.config.compression)
         self._batch_bytes_max = reads.config.memory_bytes // reads.config.shards // SHARD_PART
 
-    def set(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any) -> Exchange[Version]:
+    def set(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()) -> Exchange[Version]:
         """Write a value, whatever was there."""
         place = self._reads.place(key)
-        operation = self.put_operation(place, value, ttl_s)
+        operation = self.put_operation(place, value, ttl_s, tags=tags)
         number = self._level(level)
         deadline_at_s = self._deadline(deadline_s)
         if number == Level.WEAK:
@@ -77,7 +80,7 @@ class RegionWrites:
         return Version(result.epoch, result.lsn)
 
     def set_many(
-        self, values: Mapping[Any, Any], ttl_s: Any, level: Any, deadline_s: Any
+        self, values: Mapping[Any, Any], ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()
     ) -> list[Exchange[dict[Any, Version]]]:
         """Return one exchange for each shard that has to be written; everything is checked before."""
         if not isinstance(values, Mapping):
@@ -87,13 +90,13 @@ class RegionWrites:
         by_part: dict[ShardSession, list[tuple[Any, Operation]]] = {}
         for key, value in values.items():
             place = self._reads.place(key)
-            by_part.setdefault(place.part, []).append((key, self.put_operation(place, value, ttl_s)))
+            by_part.setdefault(place.part, []).append((key, self.put_operation(place, value, ttl_s, tags=tags)))
         return [self._set_part(part, items, number, deadline_at_s) for part, items in by_part.items()]
 
-    def add(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any) -> Exchange[bool]:
+    def add(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()) -> Exchange[bool]:
         """Write a value where there is none."""
         place = self._reads.place(key)
-        operation = self.put_operation(place, value, ttl_s, OperationKind.ADD)
+        operation = self.put_operation(place, value, ttl_s, OperationKind.ADD, tags=tags)
         result = yield from self._one(place, operation, level, deadline_s)
         return result.outcome == Outcome.DONE
 
@@ -128,12 +131,12 @@ class RegionWrites:
         return result.number
 
     def compare_and_set(
-        self, key: Any, value: Any, expected: Any, ttl_s: Any, level: Any, deadline_s: Any
+        self, key: Any, value: Any, expected: Any, ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()
     ) -> Exchange[Version]:
         """Write a value where the version is the expected one."""
         place = self._reads.place(key)
         version = expected_of(expected)
-        operation = self.put_operation(place, value, ttl_s, OperationKind.COMPARE_AND_SET, version)
+        operation = self.put_operation(place, value, ttl_s, OperationKind.COMPARE_AND_SET, version, tags=tags)
         result = yield from self._one(place, operation, level, deadline_s)
         if result.outcome != Outcome.DONE:
             current = Version(result.epoch, result.lsn) if result.lsn else None
@@ -141,6 +144,15 @@ class RegionWrites:
             text = f"{key!r} was expected at {tuple(version) if version.lsn else 'no entry'}, but there is {now}"
             raise VersionConflictError(f"{text}: read it again and decide anew", current=current)
         return Version(result.epoch, result.lsn)
+
+    def invalidate_tag(
+        self, part: ShardSession, tag: bytes, level: Level, deadline_at_s: float, *, soft: bool
+    ) -> Exchange[int]:
+        """Hide the entries of one shard that have a tag; return how many there were."""
+        kind = OperationKind.EXPIRE_TAG if soft else OperationKind.INVALIDATE_TAG
+        key = row_key(service_prefix(self._reads.service.encode()), tag)
+        (result,) = yield from self._write(part, [Operation(kind, key)], level, deadline_at_s)
+        return int(result.number)
 
     def delete_keys(self, part: ShardSession, stored: list[bytes], deadline_at_s: float) -> Exchange[int]:
         """Remove entries of one shard; return how many there were."""
@@ -181,12 +193,15 @@ class RegionWrites:
         expected: Version = UNSENT,
         flags: int = 0,
         cost_us: int = 0,
+        tags: Any = (),
     ) -> Operation:
         """Return the operation that writes `value`, encoded; raises InvalidValueError and others."""
         codec, payload = encode(value, allow_pickle=self._config.allow_pickle)
         check_value_size(payload)
         if self._compress is not None:
             payload, flags = self._compress(codec, payload, flags)
+        if tags != () and (packed := tags_bytes(tags)):
+            payload, flags = pack_tags(packed) + payload, flags | Flag.TAGGED
         payload, flags = _with_key(place, payload, flags)
         return Operation(
             kind,

@@ -1,4 +1,4 @@
-"""What is done to a region as a whole, as threads use it: go through it, empty it, count it. Sends nothing itself."""
+"""What is done to a region as a whole, as threads use it: go through it, count it. Sends nothing itself."""
 
 from __future__ import annotations
 
@@ -35,21 +35,6 @@ class WholeRegion:
                 if not cursor:
                     break
 
-    def clear(self, *, deadline_s: float | None = None) -> int:
-        """Remove all entries of this service, and return how many there were.
-
-        Entries written meanwhile may stay. `deadline_s` is for each message of up to 1 000 keys.
-        """
-        removed_count = 0
-        for part in self._core.parts():
-            cursor = b""
-            while True:
-                count, cursor = self._channels.run(self._core.clear_page(part, cursor, deadline_s))
-                removed_count += count
-                if not cursor:
-                    break
-        return removed_count
-
     def flush(self, *, deadline_s: float | None = None) -> None:
         """Send the WEAK writes that wait, and wait until they are applied; what is lost is counted."""
         self._core.session.check_open()
@@ -57,9 +42,7 @@ class WholeRegion:
             part = self._core.parts()[number]
             self._channels.run(self._core.writes.flush(part, self._core.deadline_at_s(deadline_s)))
 
-    def on_removed(
-        self, listener: Listener, causes: Iterable[RemovalCause | str] | None = None
-    ) -> RemovalSubscription:
+    def on_removed(self, listener: Listener, causes: Iterable[RemovalCause | str] | None = None) -> RemovalSubscription:
         """Call `listener` with a Removal for every version of an entry that goes from now on.
 
         At most once each, soon after, and never from the data path: in a thread of its own, in the order in which

@@ -65,23 +65,24 @@ class WriteThrough(RegionWrites):
         self._fills = FillCalls(reads)
         self._writer: KeyWriter | None = None
 
-    def set(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any) -> Exchange[Version]:
+    def set(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()) -> Exchange[Version]:
         """Write a value, whatever was there."""
         place = self._reads.place(key)
-        planned = Planned(value, self.put_operation(place, value, ttl_s))
+        planned = Planned(value, self.put_operation(place, value, ttl_s, tags=tags))
         result = yield from self._through(key, place, planned, level, deadline_s)
         assert result is not None
         return Version(result.epoch, result.lsn)
 
     def set_many(
-        self, values: Mapping[Any, Any], ttl_s: Any, level: Any, deadline_s: Any
+        self, values: Mapping[Any, Any], ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()
     ) -> list[Exchange[dict[Any, Version]]]:
         """Return one exchange for all; everything is checked before."""
         number = self._number(level)
         deadline_at_s = self._deadline(deadline_s)
         places = [(key, self._reads.place(key)) for key in dict(values)]
         planned = [
-            (key, place, Planned(values[key], self.put_operation(place, values[key], ttl_s))) for key, place in places
+            (key, place, Planned(values[key], self.put_operation(place, values[key], ttl_s, tags=tags)))
+            for key, place in places
         ]
         # In one order everywhere, so that two who write the same keys do not wait for each other.
         planned.sort(key=lambda one: one[1].stored)
@@ -90,10 +91,10 @@ class WriteThrough(RegionWrites):
             for start in range(0, len(planned), RIGHTS_MAX)
         ]
 
-    def add(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any) -> Exchange[bool]:
+    def add(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()) -> Exchange[bool]:
         """Write a value where the cache has none."""
         place = self._reads.place(key)
-        planned = Planned(value, self.put_operation(place, value, ttl_s))
+        planned = Planned(value, self.put_operation(place, value, ttl_s, tags=tags))
         result = yield from self._through(
             key, place, lambda seen: planned if seen is None else None, level, deadline_s
         )
@@ -120,7 +121,9 @@ class WriteThrough(RegionWrites):
                     f"{key!r} holds no number that stays within 64 bits: set one, or delete the entry first"
                 )
             sums[:] = [before + delta]
-            operation = self.put_operation(place, sums[0], None if ttl_s is REGION_TTL else ttl_s)
+            operation = self.put_operation(
+                place, sums[0], None if ttl_s is REGION_TTL else ttl_s, tags=() if seen is None else seen.tags
+            )
             if ttl_s is REGION_TTL and seen is not None and seen.expires_at_ns:
                 left_ns = max(1, seen.expires_at_ns - self._session.wall_ns())
                 operation = msgspec.structs.replace(operation, ttl_ns=left_ns)
@@ -130,12 +133,12 @@ class WriteThrough(RegionWrites):
         return sums[0]
 
     def compare_and_set(
-        self, key: Any, value: Any, expected: Any, ttl_s: Any, level: Any, deadline_s: Any
+        self, key: Any, value: Any, expected: Any, ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()
     ) -> Exchange[Version]:
         """Write a value where the version in the cache is the expected one."""
         place = self._reads.place(key)
         version = expected_of(expected)
-        planned = Planned(value, self.put_operation(place, value, ttl_s))
+        planned = Planned(value, self.put_operation(place, value, ttl_s, tags=tags))
 
         def decide(seen: Seen | None) -> Planned:
             current = seen.version if seen is not None else None

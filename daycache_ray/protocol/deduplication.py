@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
+from daycache_ray.structures.tags import TAG_ROW, row_in
 from daycache_ray.words.limits import DEDUPLICATION_CLIENTS_MAX
 from daycache_ray.words.operations import OperationResult, Outcome
 from daycache_ray.words.records import Codec, LogRecord, RecordKind
@@ -116,6 +117,8 @@ def answer_in(record: LogRecord) -> OperationResult:
     """
     if record.kind == RecordKind.HORIZON:
         return OperationResult(record.codec, record.target_epoch, record.target_lsn)
+    if record.flags & TAG_ROW:
+        return OperationResult(Outcome.DONE, record.epoch, record.lsn, row_in(record.value).hidden_count)
     return OperationResult(Outcome.DONE, record.epoch, record.lsn, number_in(record.codec, record.value))
 
 

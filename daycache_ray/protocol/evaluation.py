@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from daycache_ray.structures.tags import TAG_ROW, TAGGED, value_start
 from daycache_ray.words.operations import Operation, OperationKind, OperationResult, Outcome
 from daycache_ray.words.records import Codec, Flag, RecordKind
 
@@ -16,17 +17,17 @@ from daycache_ray.words.records import Codec, Flag, RecordKind
 _NEGATIVE, _LONG_KEY, _LARGE = int(Flag.NEGATIVE), int(Flag.LONG_KEY), int(Flag.LARGE)
 _COMPRESSED: Final = int(Flag.COMPRESSED)
 _TOUCHED: Final = ~int(Flag.LARGE | Flag.PREFETCHED)
-_NOT_LARGE: Final = ~_LARGE
 _DIRTY: Final = int(Flag.DIRTY)
+_NOT_LARGE: Final = ~(_LARGE | TAG_ROW)
+_PREFIXED: Final = _LONG_KEY | TAGGED
 _PUT: Final = int(RecordKind.PUT)
 _DOUBLE: Final = struct.Struct("<d")
-_LENGTH: Final = struct.Struct("<H")
 
 
 class Visible(NamedTuple):
     """The newest entry of a key: its version and what it holds. An expired or deleted one is no entry.
 
-    `payload` is the value behind the header, with the full key in front of it for Flag.LONG_KEY; None where it was
+    `payload` is the value behind the header, with what stands in front of it (full key, tags); None where it was
     not needed, or cannot be read.
     """
 
@@ -143,7 +144,7 @@ def _increment(operation: Operation, present: Visible | None, wall_ns: int) -> C
     if present.flags & _COMPRESSED:
         return NOT_A_NUMBER  # Our writers leave integers as they are.
     try:
-        prefix = payload[: 2 + _LENGTH.unpack_from(payload)[0]] if present.flags & _LONG_KEY else b""
+        prefix = payload[: value_start(present.flags, payload)]
         digits = payload[len(prefix) :]
         if present.codec == Codec.INT:
             before: int | float = int(digits)
@@ -156,7 +157,7 @@ def _increment(operation: Operation, present: Visible | None, wall_ns: int) -> C
         after = before + delta
         if isinstance(after, int) and not -_NUMBER_LIMIT <= after < _NUMBER_LIMIT:
             return NOT_A_NUMBER
-        return _number(prefix, present.flags & _LONG_KEY, after, expires, present.priority)
+        return _number(prefix, present.flags & _PREFIXED, after, expires, present.priority)
     except (ValueError, OverflowError, struct.error):
         return NOT_A_NUMBER
 

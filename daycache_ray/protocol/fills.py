@@ -21,24 +21,30 @@ class Waiter(NamedTuple):
 class Fill:
     """One key that somebody is loading, or whose origin somebody is writing."""
 
-    __slots__ = ("connection", "deadline_ns", "is_write", "key", "number", "waiters")
+    __slots__ = ("connection", "deadline_ns", "is_write", "key", "number", "row_lsn", "waiters")
 
-    def __init__(self, number: int, key: bytes, connection: int, deadline_ns: int, is_write: bool) -> None:
+    def __init__(
+        self, number: int, key: bytes, connection: int, deadline_ns: int, is_write: bool, row_lsn: int
+    ) -> None:
         self.is_write = is_write
         self.number = number
         self.key = key
         self.connection = connection
         self.deadline_ns = deadline_ns
+        self.row_lsn = row_lsn
+        """What invalidations of tags up to here hid, the origin has changed before it is asked."""
         self.waiters: list[Waiter] = []
 
 
 class FillLeases:
     """Who loads what. Numbers are unique as long as `first_number` grows from life to life."""
 
-    __slots__ = ("_abandoned", "by_key", "by_number", "next_number")
+    __slots__ = ("_abandoned", "by_key", "by_number", "next_number", "row_lsn")
 
-    def __init__(self, first_number: int) -> None:
+    def __init__(self, first_number: int, row_lsn: int = 0) -> None:
         self.next_number = first_number
+        self.row_lsn = row_lsn
+        """No tag was invalidated after this LSN."""
         self.by_key: dict[bytes, Fill] = {}
         self.by_number: dict[int, Fill] = {}
         self._abandoned: list[bytes] = []
@@ -97,12 +103,16 @@ class FillLeases:
         """Free what is past its deadline; return (waiter, number) of those who load instead."""
         return self._hand_on([fill for fill in self.by_number.values() if fill.deadline_ns <= now_ns], now_ns)
 
+    def is_older(self, row_lsn: int) -> bool:
+        """Return whether somebody loads who may have asked the origin before `row_lsn`."""
+        return any(fill.row_lsn < row_lsn for fill in self.by_number.values())
+
     def next_deadline_ns(self) -> int | None:
         """Return when `expire` has something to do, None when nothing is being loaded."""
         return min((fill.deadline_ns for fill in self.by_number.values()), default=None)
 
     def _grant(self, key: bytes, connection: int, deadline_ns: int, is_write: bool) -> int:
-        fill = Fill(self.next_number, key, connection, deadline_ns, is_write)
+        fill = Fill(self.next_number, key, connection, deadline_ns, is_write, self.row_lsn)
         self.next_number += 1
         self.by_key[key] = self.by_number[fill.number] = fill
         return fill.number

@@ -299,7 +299,9 @@ class SimulatedNode:
     def visible(self, key: bytes, hidden_ns: int) -> StoredEntry | None:
         """Return what a reader sees under `key` that hides what expired by `hidden_ns`."""
         entry = self.store.entries.get(key)
-        return None if entry is None or 0 < entry.expires_at_ns <= hidden_ns else entry
+        if entry is None or 0 < entry.expires_at_ns <= hidden_ns or self.store.cover(key, entry) is not None:
+            return None
+        return entry
 
     # ------------------------------------------------------------------ the shell's own upkeep
 
@@ -314,6 +316,8 @@ class SimulatedNode:
             ended = [(key, e.epoch, e.lsn) for expires, key, e in expiring if expires <= horizon][:20]
             self._later(Expired(tuple(ended)))
             self._later(NextExpiry(min((expires for expires, _, _ in expiring if expires > horizon), default=0)))
+            if swept := self.store.swept(self.machine.held_lsn, self.clock.now().wall_ns)[:20]:
+                self._later(Evict(tuple(swept)))
             if self.evicts and entries:
                 # Keys whose calls must be linearizable alone are left alone: an eviction is no call.
                 mixed = sorted(key for key in entries if key[:1] == b"m")

@@ -252,6 +252,7 @@ class Stage:
         if "R24" in self.without or level != Level.STRONG:
             hidden_ns = self.now(player.seat).wall_ns
         visible = entry is not None and not 0 < entry.expires_at_ns <= hidden_ns
+        visible = visible and (entry is None or player.store.cover(key, entry) is None)
         self.answers[token] = entry.value if entry is not None and visible else None
 
     def _coordinator_does(self, effect: CoordinatorEffect) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from daycache_ray.structures.tags import TAGGED, Cover, cover_of, is_row_key, rows_of
 from daycache_ray.words.effects import Append, Apply, Commit, FinishCopy, LoadItems, ResetStore, Truncate
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, LogRecord, RecordKind, Recovered
 
@@ -80,6 +81,35 @@ class SimulatedStore:
         """Return the visible value."""
         entry = self.entries.get(key)
         return entry.value if entry is not None else None
+
+    def fresh_count(self, row_key: bytes) -> int:
+        """Return how many visible entries have the tag of a row and are not hidden by it."""
+        return sum(
+            row_key in rows and cover_of((row_key,), entry.lsn, self.get) is None
+            for key, entry in self.entries.items()
+            if entry.flags & TAGGED
+            for rows in (rows_of(key, entry.flags, entry.value),)
+        )
+
+    def cover(self, key: bytes, entry: StoredEntry) -> Cover | None:
+        """Return why an entry is hidden by the rows of its tags; None: it is not."""
+        rows = rows_of(key, entry.flags, entry.value) if entry.flags & TAGGED else ()
+        return cover_of(rows, entry.lsn, self.get)
+
+    def swept(self, settled_lsn: int, over_ns: int) -> list[tuple[bytes, int, int]]:
+        """Return what rows hide, what is over since `over_ns` at the latest, and settled rows that hide nothing."""
+        found = []
+        needed: set[bytes] = set()
+        for key, entry in self.entries.items():
+            cover = None if is_row_key(key) else self.cover(key, entry)
+            if cover is not None:
+                needed.update(rows_of(key, entry.flags, entry.value))
+                if cover.over_at_ns <= over_ns and not entry.flags & Flag.DIRTY:
+                    found.append((key, entry.epoch, entry.lsn))
+        for key, entry in self.entries.items():
+            if is_row_key(key) and key not in needed and entry.lsn <= settled_lsn:
+                found.append((key, entry.epoch, entry.lsn))
+        return found
 
     def open_snapshot(self) -> SimulatedSnapshot:
         """Return everything visible now."""

@@ -1,8 +1,8 @@
 """Clients of the simulated world: they retry, give up, read in shared memory, and write down what they heard.
 
 A client has one call at a time. Every value is written once, so a read says which write it saw. Keys come
-in three kinds: `s` only STRONG calls (their history must be linearizable), `n` a counter, STRONG too, and
-`m` everything mixed, with TTLs.
+in four kinds: `s` only STRONG calls (their history must be linearizable), `n` a counter, STRONG too, `t` written with a
+tag of its own, whose invalidation is one more way to delete it, and `m` everything mixed, with TTLs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from daycache_ray.simulation.checkers import EventualAck
 from daycache_ray.simulation.linearizability import FOREVER, Call
 from daycache_ray.simulation.network import MS
 from daycache_ray.simulation.truth import Violation
+from daycache_ray.structures.tags import TAGGED, pack_tags, row_key
 from daycache_ray.words.messages import ReadAt, Submit
 from daycache_ray.words.operations import Level, Operation, OperationKind, OperationResult, Outcome
 from daycache_ray.words.records import Codec
@@ -37,6 +38,8 @@ class Mix(NamedTuple):
     single_ratio: float
     """Calls on keys of the kinds `s` and `n`."""
     think_ns: int
+    tagged_ratio: float = 0.0
+    """Calls on keys of the kind `t`."""
 
 
 class Client:
@@ -69,8 +72,11 @@ class Client:
         if self.stopped:
             return
         random, mix = self.random, self.mix
-        single = random.random() < mix.single_ratio
-        if single:
+        tagged = mix.tagged_ratio > 0 and random.random() < mix.tagged_ratio
+        single = tagged or random.random() < mix.single_ratio
+        if tagged:
+            self.key = b"t%c\0" % random.randrange(65, 68)
+        elif single:
             kind = "n" if random.random() < 0.2 else "s"
             self.key = b"%s%d" % (kind.encode(), random.randrange(1 + mix.keys_count // 4))
         else:
@@ -97,6 +103,8 @@ class Client:
         self.values += 1
         value = b"%d.%d" % (self.number, self.values)
         ttl = 0 if single or random.random() >= mix.ttl_ratio else random.randrange(30 * MS, 2_000 * MS)
+        if key[:1] == b"t":
+            return self._tagged_operation(value)
         if key[:1] == b"n":
             return Operation(OperationKind.INCREMENT, key, ttl_ns=-1, delta=random.randrange(1, 5))
         if random.random() >= mix.condition_ratio:
@@ -107,6 +115,14 @@ class Client:
         kind = random.choice(kinds)
         epoch, lsn = self.seen_versions.get(key, (0, 0)) if kind == OperationKind.COMPARE_AND_SET else (0, 0)
         return Operation(kind, key, value, Codec.BYTES, 0, ttl, epoch, lsn)
+
+    def _tagged_operation(self, value: bytes) -> Operation:
+        tag = self.key[1:2]
+        if self.random.random() < 0.6:
+            return Operation(OperationKind.SET, self.key, pack_tags([tag]) + value, Codec.BYTES, TAGGED)
+        if self.random.random() < 0.3:
+            self.level = Level.EVENTUAL  # Acknowledged, and lost with a failover perhaps: no STRONG read may tell.
+        return Operation(OperationKind.INVALIDATE_TAG, row_key(b"\0", tag))
 
     # ------------------------------------------------------------------ trying
 
@@ -179,6 +195,9 @@ class Client:
 
     def _read_record(self, call_id: int, node: SimulatedNode, before: Any, generation: int) -> None:
         entry = node.store.entries.get(self.key) if node.generation == generation else None
+        if entry is not None and entry.flags & TAGGED:
+            self._try(call_id)  # Record and rows in one look: tests/unit/client has that.
+            return
         self.world.scheduler.after(self._reader_pause(), self._check_lease, call_id, node, before, generation, entry)
 
     def _check_lease(self, call_id: int, node: SimulatedNode, before: Any, generation: int, entry: Any) -> None:
@@ -204,7 +223,8 @@ class Client:
         if version is not None:
             self.seen_versions[self.key] = version
         if self.level == Level.STRONG:
-            self.world.checks.read(self.key, self.floor, version, value, f"client {self.number}")
+            if self.key[:1] != b"t":
+                self.world.checks.read(self.key, self.floor, version, value, f"client {self.number}")
             self._note(seen=_seen(self.key, value))
         elif session is not None:
             self._check_session(version, session)
@@ -220,7 +240,9 @@ class Client:
     def _written(self, result: OperationResult, answered_ns: int) -> None:
         operation, checks = self.operation, self.world.checks
         assert operation is not None
-        if self.level == Level.STRONG:
+        if self.key[:1] == b"t":
+            pass  # What an invalidation hides is no version of the key: its history is checked alone.
+        elif self.level == Level.STRONG:
             if result.outcome == Outcome.DONE:
                 checks.written(self.key, self.floor, result, self.number, self.sequence)
             elif result.outcome == Outcome.CONFLICT:
@@ -233,7 +255,7 @@ class Client:
         if result.outcome == Outcome.DONE:
             version = (result.epoch, result.lsn)
             self.session = max(self.session, version)
-            if operation.kind == OperationKind.SET:
+            if operation.kind == OperationKind.SET and self.key[:1] != b"t":
                 self.written[self.key] = version
             else:
                 self.written.pop(self.key, None)
@@ -257,6 +279,11 @@ class Client:
         if operation.kind == OperationKind.INCREMENT:
             number = result.number if result is not None else 0
             calls.append(Call(self.start_ns, end, "increment", operation.delta, None, done, number, known))
+            return
+        if operation.kind == OperationKind.INVALIDATE_TAG:
+            known = known and self.level == Level.STRONG
+            hid = result is not None and result.number > 0
+            calls.append(Call(self.start_ns, end if known else FOREVER, "delete", None, None, hid, None, known))
             return
         kind = {OperationKind.SET: "write", OperationKind.DELETE: "delete", OperationKind.ADD: "add"}.get(
             OperationKind(operation.kind), "swap"

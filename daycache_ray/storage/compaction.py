@@ -19,10 +19,12 @@ from typing import Any, Final
 import lmdb
 
 from daycache_ray.storage.generation import Generation
-from daycache_ray.storage.large_values import is_large, reference_of
+from daycache_ray.storage.large_values import flags_of, is_large, reference_of
 from daycache_ray.storage.log import reference_in, unpack_entry
 from daycache_ray.storage.space import PUT_PAGES
 from daycache_ray.storage.state import STATE_KEY, assign_state, copy_of, unpack_state
+from daycache_ray.structures.tags import is_row_key, rows_of
+from daycache_ray.words.records import HEADER_BYTES
 
 STEP_ITEMS: Final = 512
 """What one step copies at most: a millisecond of small records, three of the largest."""
@@ -57,6 +59,7 @@ class Compaction:
         self._source = source
         # A file that nothing here means any more may be meant by the source's log.
         target.large.removes_files = False
+        target.entries.tags.is_counting = False
         self._changed: dict[bytes, None] = {}
         self._copied_lsn = 0
         self._cut_lsn = _NO_CUT
@@ -119,6 +122,7 @@ class Compaction:
             target.images.load(reading)
         target.entries.take_over(source.entries)
         target.large.removes_files = True
+        target.entries.tags.is_counting = True
 
     def close(self) -> None:
         """Let the snapshot go; the target is the caller's."""
@@ -138,6 +142,7 @@ class Compaction:
         yield from self._copy_table(snapshot, source.entries.order, target.entries.order)
         yield from self._copy_table(snapshot, source.entries.expiry, target.entries.expiry)
         yield from self._copy_table(snapshot, source.entries.dirty, target.entries.dirty)
+        yield from self._copy_table(snapshot, source.entries.tags.table, target.entries.tags.table)
         counted = target.state
         counted.entries_count, counted.used_bytes, counted.large_bytes, counted.queues = (
             noted.entries_count,
@@ -177,10 +182,17 @@ class Compaction:
             records = [reading.get(key, db=source.data) for key in keys]
         added = sum(len(key) * 2 + len(record or b"") + _ITEM_BYTES for key, record in zip(keys, records, strict=True))
         transaction = target.begin_copying(PUT_PAGES * len(keys), added)
+        touched: set[bytes] = set()
         for key, record in zip(keys, records, strict=True):
             there = transaction.get(key, db=target.data)
             if there != record:
                 target.entries.replace(transaction, key, there, record)
+            touched.update(_rows_of(key, there))
+            touched.update(_rows_of(key, record))
+        with source.environment.begin() as reading:
+            for row in touched:
+                counts = reading.get(row, db=source.entries.tags.table)
+                target.entries.tags.take_over(transaction, row, counts)
         target.end_turn()
         for key in keys:
             del self._changed[key]
@@ -227,6 +239,13 @@ class Compaction:
                 image = source.images.image(reading, int.from_bytes(place, "big"))
                 if image is not None and is_large(image):
                     target.large.hold(transaction, target.entries.counts, reference_of(image))
+
+
+def _rows_of(key: bytes, record: bytes | None) -> list[bytes]:
+    """Return the rows of whose tags a record is counted; a row is its own."""
+    if is_row_key(key):
+        return [key]
+    return [] if record is None else rows_of(key, flags_of(record), record, HEADER_BYTES)
 
 
 def _part(items: Iterator[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

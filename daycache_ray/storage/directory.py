@@ -25,7 +25,7 @@ from daycache_ray.storage.fence_page import FenceWriter
 from daycache_ray.words.errors import ConfigError, StoreFormatError, StoreFullError, StoreInUseError
 from daycache_ray.words.types import ShardId
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Version of everything below a replica's directory; another one is refused, never converted."""
 
 SOCKET_PATH_BYTES_MAX: Final = 107

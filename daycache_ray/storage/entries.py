@@ -4,6 +4,7 @@
 `order`   order number -> store key: the queues that the eviction hands walk; an overwrite keeps its place
 `expiry`  expires_at_ns, order number -> nothing
 `dirty`   LSN -> store key: what the origin has not got yet, the oldest first
+`tags`    see tags.py; rows of tags stand in `data` too, and in no order
 
 Whatever changes a visible record goes through `replace`, so the four and the counters agree in every
 transaction. Knows nothing of the log, and not whether a record is committed.
@@ -22,7 +23,9 @@ from daycache_ray.storage.hands import QUEUE_OFFSET
 from daycache_ray.storage.large_values import LARGE, LargeValues, pages_bytes, reference_of
 from daycache_ray.storage.queues import Asked, Queues
 from daycache_ray.storage.state import ACCOUNTS_MAX, NOTHING, State
+from daycache_ray.storage.tags import TagCounts
 from daycache_ray.storage.visited_page import VisitedPage
+from daycache_ray.structures.tags import TAG_ROW, TAGGED
 from daycache_ray.words.errors import StoreFormatError
 from daycache_ray.words.records import HEADER_BYTES, Flag, Priority
 
@@ -39,6 +42,7 @@ _LOW: Final = int(Priority.LOW)
 _LSN_OFFSET: Final = 8
 _LSN: Final = struct.Struct("<Q").unpack_from
 _DIRTY: Final = int(Flag.DIRTY)
+_OF_TAGS: Final = TAGGED | TAG_ROW
 
 
 class Entries:
@@ -50,7 +54,8 @@ class Entries:
         self.expiry = environment.open_db(b"expiry")
         self.counts = environment.open_db(b"large")
         self.dirty = environment.open_db(b"dirty")
-        self.others = (self.order, self.expiry, self.counts, self.dirty)
+        self.tags = TagCounts(environment, self.data)
+        self.others = (self.order, self.expiry, self.counts, self.dirty, self.tags.table)
         self._state = state
         self._large = large
         self.queues = Queues()
@@ -80,8 +85,17 @@ class Entries:
     def replace(self, transaction: lmdb.Transaction[bytes], key: bytes, old: bytes | None, new: bytes | None) -> None:
         """Make `new` the visible record of `key` in place of `old`, which is what is visible now."""
         state = self._state
-        if (old is not None and old[_FLAGS_OFFSET] & _DIRTY) or (new is not None and new[_FLAGS_OFFSET] & _DIRTY):
+        flags = (old[_FLAGS_OFFSET] if old is not None else 0) | (new[_FLAGS_OFFSET] if new is not None else 0)
+        if flags & _DIRTY:
             self._list_dirty(transaction, key, old, new)
+        if flags & _OF_TAGS:
+            if flags & TAG_ROW:
+                self._replace_row(transaction, key, old, new)
+                return
+            if old is not None:
+                self.tags.note_entry(transaction, key, old, -1)
+            if new is not None:
+                self.tags.note_entry(transaction, key, new, 1)
         if new is None:
             if old is not None:
                 transaction.delete(key, db=self.data)
@@ -115,6 +129,19 @@ class Entries:
         self._charge(transaction, key, new)
         if old is not None:
             self._credit(transaction, key, old)
+
+    def _replace_row(
+        self, transaction: lmdb.Transaction[bytes], key: bytes, old: bytes | None, new: bytes | None
+    ) -> None:
+        """The same for the row of a tag: it stands in no order, for nothing but its own removal may take it."""
+        self.tags.note_row(transaction, key, old, new)
+        if new is None:
+            transaction.delete(key, db=self.data)
+        else:
+            transaction.put(key, new, db=self.data)
+            self._state.used_bytes += cost_bytes(key, new)
+        if old is not None:
+            self._state.used_bytes -= cost_bytes(key, old)
 
     def victims(
         self, transaction: lmdb.Transaction[bytes], visited: VisitedPage, asked: Asked, *, has_young: bool

@@ -24,7 +24,7 @@ READER_MAP_BYTES: Final = 64 << 30
 """Address space, not memory: larger than any store, so that its growth never reaches a reader."""
 
 READERS_MAX: Final = 1024
-DATABASES_MAX: Final = 12
+DATABASES_MAX: Final = 16
 _LOCK_FILE_BYTES: Final = 68 * 1024
 """A little more than LMDB needs for READERS_MAX slots."""
 

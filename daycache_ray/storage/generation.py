@@ -26,9 +26,10 @@ from daycache_ray.storage.reader_lag import reader_lag
 from daycache_ray.storage.space import PUT_PAGES, REMOVAL_PAGES, AllocatedSpace
 from daycache_ray.storage.state import STATE_KEY, State, assign_state, copy_of, pack_state, unpack_state
 from daycache_ray.structures.removal_ledger import RemovalLedger
+from daycache_ray.structures.tags import TAG_ROW
 from daycache_ray.words.effects import Commit, FinishCopy
 from daycache_ray.words.errors import StoreFormatError
-from daycache_ray.words.limits import INLINE_RECORD_BYTES_MAX, KEY_BYTES_MAX, LOG_BYTES_KEPT
+from daycache_ray.words.limits import INLINE_RECORD_BYTES_MAX, KEY_BYTES_MAX, LOG_BYTES_KEPT, TAGS_BYTES_MAX
 from daycache_ray.words.records import HEADER, HEADER_BYTES, PRIORITY_MASK, LogRecord, RecordKind
 from daycache_ray.words.removals import LOST
 
@@ -43,11 +44,10 @@ _DELETE = int(RecordKind.DELETE)
 _PAGES_PER_LOG_ENTRY = 2
 _ENTRY_BYTES = 160
 """What LMDB and the orders, or msgpack and LMDB, add to a record."""
-_REFERENCE_RECORD_BYTES_MAX = INLINE_RECORD_BYTES_MAX + KEY_BYTES_MAX
-"""No more than a page's worth and a full key stands in the trees; what is larger is in a file."""
+_REFERENCE_RECORD_BYTES_MAX = INLINE_RECORD_BYTES_MAX + KEY_BYTES_MAX + TAGS_BYTES_MAX
+"""No more than a page's worth, a full key and tags stands in the trees; what is larger is in a file."""
 _READER_CHECK_RECORDS = 64
 """A dead reader pins pages until it is noticed, which costs up to 10 us: look once for so many records."""
-
 _MAP_FACTOR = 4
 _MAP_EXTRA_BYTES = 128 * 1024 * 1024
 
@@ -266,8 +266,7 @@ class Generation:
     def _apply(self, transaction: lmdb.Transaction[bytes], record: LogRecord, undoable: bool) -> None:
         key = record.key
         lsn = record.lsn
-        chains = self.images.chains
-        chain = chains.get(key) if chains else None
+        chain = self.images.chains.get(key)
         if chain is not None and chain[-1] >= lsn:
             if lsn not in chain:
                 self._apply_below(transaction, record, undoable, chain)
@@ -281,14 +280,15 @@ class Generation:
             self.images.note(transaction, lsn, key, visible)
         if result is not visible:
             self.entries.replace(transaction, key, visible, result)
-            if visible is not None:
+            if record.flags & TAG_ROW:
+                self.entries.tags.note_later(transaction, key, self.images.chains, lsn)
+            elif visible is not None:
                 self.removals.note_applied(record, key, visible, self.state.horizon_ns)
 
     def _apply_below(
         self, transaction: lmdb.Transaction[bytes], record: LogRecord, undoable: bool, chain: list[int]
     ) -> None:
-        """Apply a record under uncommitted ones of the same key with higher LSNs: put it into what they would
-        put back, and work out anew what each of them makes of it."""
+        """Apply a record under uncommitted ones: change what they would put back, and what they make of it."""
         lsn = record.lsn
         later = [other for other in chain if other > lsn]
         image = self.images.image(transaction, later[0])

@@ -20,6 +20,7 @@ from typing import Any, Final
 import lmdb
 import xxhash
 
+from daycache_ray.structures.tags import value_start
 from daycache_ray.words.errors import CorruptRecordError
 from daycache_ray.words.records import HEADER_BYTES, Flag
 
@@ -31,7 +32,7 @@ LARGE: Final = int(Flag.LARGE)
 LONG_KEY: Final = int(Flag.LONG_KEY)
 """Plain numbers: an operator of an IntFlag costs a microsecond, and every record is asked a few times."""
 
-_KEY_LENGTH: Final = struct.Struct("<H")
+_PREFIXED: Final = LONG_KEY | int(Flag.TAGGED)
 _PAGE_BYTES: Final = 4096
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _WRITE_BYTES_MAX: Final = 1 << 30
@@ -49,22 +50,21 @@ def is_large(record: bytes) -> bool:
 
 
 def value_offset(record: bytes, start: int = HEADER_BYTES) -> int:
-    """Return where the value, or its reference, begins: behind header and full key."""
+    """Return where the value, or its reference, begins: behind header, full key and tags."""
     try:
-        if record[_FLAGS_OFFSET] & LONG_KEY:
-            return start + 2 + int(_KEY_LENGTH.unpack_from(record, start)[0])
-    except (IndexError, struct.error):
+        flags = record[_FLAGS_OFFSET]
+        return value_start(flags, record, start) if flags & _PREFIXED else start
+    except (IndexError, ValueError):
         raise CorruptRecordError(f"a record of {len(record)} bytes is cut off") from None
-    return start
 
 
-def full_key_bytes(flags: int, payload: bytes) -> int:
-    """Return how many bytes in front of a payload are the full key of Flag.LONG_KEY.
+def prefix_bytes(flags: int, payload: bytes) -> int:
+    """Return how many bytes in front of a payload's value are full key and tags.
 
-    >>> full_key_bytes(LONG_KEY, b"\\x03\\x00keyvalue"), full_key_bytes(0, b"value")
+    >>> prefix_bytes(LONG_KEY, b"\\x03\\x00keyvalue"), prefix_bytes(0, b"value")
     (5, 0)
     """
-    return 2 + int(_KEY_LENGTH.unpack_from(payload)[0]) if flags & LONG_KEY else 0
+    return value_start(flags, payload) if flags & _PREFIXED else 0
 
 
 class Reference:

@@ -14,7 +14,7 @@ from typing import Final
 import lmdb
 import msgspec
 
-from daycache_ray.storage.large_values import LARGE, LargeValues, Reference, full_key_bytes, pages_bytes, read_file
+from daycache_ray.storage.large_values import LARGE, LargeValues, Reference, pages_bytes, prefix_bytes, read_file
 from daycache_ray.storage.state import State
 from daycache_ray.words.errors import CorruptRecordError
 from daycache_ray.words.limits import INLINE_RECORD_BYTES_MAX, LOG_BYTES_KEPT, LOG_RECORDS_KEPT
@@ -145,14 +145,14 @@ class Log:
             if record.flags & LARGE:
                 record = msgspec.structs.replace(record, flags=record.flags & ~LARGE)
             return record
-        start = full_key_bytes(record.flags, value)
+        start = prefix_bytes(record.flags, value)
         reference = self._large.create(record.epoch, record.lsn, memoryview(value)[start:])
         return msgspec.structs.replace(record, value=value[:start] + reference.packed, flags=record.flags | LARGE)
 
     def _inline_form(self, record: LogRecord) -> LogRecord:
         if not record.flags & LARGE:
             return record
-        start = full_key_bytes(record.flags, record.value)
+        start = prefix_bytes(record.flags, record.value)
         try:
             value = read_file(self._large.folder, reference_in(record))
         except FileNotFoundError as error:
@@ -162,7 +162,7 @@ class Log:
 
 def reference_in(record: LogRecord) -> Reference:
     """Return the reference in a log record in its stored form."""
-    return Reference(record.value[full_key_bytes(record.flags, record.value) :])
+    return Reference(record.value[prefix_bytes(record.flags, record.value) :])
 
 
 def unpack_entry(entry: bytes) -> tuple[int, int, int, LogRecord]:

@@ -30,7 +30,7 @@ class StoreQuestions:
 
         Nobody's share is touched. It proposes only: an entry stays until an EVICT record of it is applied.
         """
-        return self._read(
+        return self.ask(
             lambda reading, entries: self.sharing.victims(reading, entries, bytes_needed, count_max, writer)
         )
 
@@ -40,11 +40,11 @@ class StoreQuestions:
 
     def expired(self, now_wall_ns: int, count_max: int) -> list[Item]:
         """Return (store key, epoch, lsn) of entries that expire at or before `now_wall_ns`, the oldest first."""
-        return self._read(lambda reading, entries: entries.expired(reading, now_wall_ns, count_max))
+        return self.ask(lambda reading, entries: entries.expired(reading, now_wall_ns, count_max))
 
     def next_expiry_ns(self, after_ns: int = 0) -> int:
         """Return the earliest `expires_at_ns` in the store above `after_ns`, 0 when nothing expires then."""
-        return self._read(lambda reading, entries: entries.next_expiry_ns(reading, after_ns))
+        return self.ask(lambda reading, entries: entries.next_expiry_ns(reading, after_ns))
 
     def scan(
         self, service: bytes, prefix: bytes, cursor: bytes, limit: int, horizon_ns: int = 0
@@ -54,13 +54,13 @@ class StoreQuestions:
         An empty cursor is the start, and the end. A page may be empty and have a cursor. What is expired at
         `horizon_ns` and remembered misses are left out.
         """
-        return self._read(
+        return self.ask(
             lambda reading, entries: scan_keys(reading, entries.data, service, prefix, cursor, limit, horizon_ns)
         )
 
     def written_behind(self, after_lsn: int, through_lsn: int, count_max: int) -> list[tuple[int, bytes, bytes]]:
         """Return (LSN, store key, record with inline payload) of what the origin has not got, the oldest first."""
-        found = self._read(
+        found = self.ask(
             lambda reading, entries: entries.written_behind(reading, after_lsn, through_lsn, count_max)
         )
         folder = self._active.large.folder
@@ -76,7 +76,12 @@ class StoreQuestions:
         """What they cost."""
         return self._active.state.dirty_bytes
 
-    def _read(self, question: Callable[[lmdb.Transaction[bytes], Entries], _T]) -> _T:
+    def fresh_count(self, row_key: bytes) -> int:
+        """Return how many entries have the tag of a row (structures/tags.py) and are not hidden by it."""
+        return self.ask(lambda reading, entries: entries.tags.fresh_count(reading, row_key))
+
+    def ask(self, question: Callable[[lmdb.Transaction[bytes], Entries], _T]) -> _T:
+        """Answer a question about the visible records, the open turn's changes included."""
         active = self._active
         if active.transaction is not None:
             return question(active.transaction, active.entries)

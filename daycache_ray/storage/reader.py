@@ -270,4 +270,6 @@ def is_record_of(record: bytes, key: bytes) -> bool:
     """Return whether a record found under a digest belongs to the full user `key`, not to another with that digest."""
     if not record[_FLAGS_OFFSET] & LONG_KEY:
         return True
-    return record[HEADER_BYTES + 2 : value_offset(record)] == key
+    value_offset(record)  # Raises where it is cut off.
+    end = HEADER_BYTES + 2 + len(key)
+    return record[HEADER_BYTES:end] == len(key).to_bytes(2, "little") + key

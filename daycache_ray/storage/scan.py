@@ -8,6 +8,7 @@ from typing import Any, Final
 import lmdb
 
 from daycache_ray.storage.large_values import LONG_KEY, flags_of
+from daycache_ray.structures.tags import ROW_SLOT, TAGGED, cover_of_record
 from daycache_ray.words.limits import SLOT_COUNT, STORE_KEY_BYTES_MAX
 from daycache_ray.words.records import HEADER_BYTES, Flag
 
@@ -46,13 +47,16 @@ def scan_keys(
             there = place.next()
         while there:
             key, record = place.item()
+            if key >= ROW_SLOT:
+                break
             if len(found) >= limit or steps >= STEPS_MAX:
                 return found, cursor
             steps += 1
             rest = key[2:]
             if rest.startswith((wanted, long_keys)):
                 full = _full_key(key, 2 + len(owner), record)
-                if full.startswith(prefix) and _is_seen(record, horizon_ns):
+                is_wanted = full.startswith(prefix) and _is_seen(record, horizon_ns)
+                if is_wanted and not _is_hidden(transaction, data, key, record):
                     found.append(full)
                 cursor = key
                 there = place.next()
@@ -81,6 +85,12 @@ def _full_key(stored_key: bytes, start: int, record: bytes) -> bytes:
         end = HEADER_BYTES + 2 + int(_KEY_LENGTH.unpack_from(record, HEADER_BYTES)[0])
         return record[HEADER_BYTES + 2 : end]
     return stored_key[start:]
+
+
+def _is_hidden(transaction: lmdb.Transaction[bytes], data: Any, key: bytes, record: bytes) -> bool:
+    if not flags_of(record) & TAGGED:
+        return False
+    return cover_of_record(key, record, lambda row: transaction.get(row, db=data)) is not None
 
 
 def _is_seen(record: bytes, horizon_ns: int) -> bool:

@@ -5,12 +5,14 @@ It is one read transaction, so every page that is overwritten meanwhile stays: c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from typing import Any
 
 import lmdb
 
 from daycache_ray.storage.generation import Generation
 from daycache_ray.storage.large_values import LARGE, Reference, is_large, read_file, value_offset
+from daycache_ray.structures.tags import ROW_SLOT
 from daycache_ray.words.errors import RetryableError
 
 _FLAGS_OFFSET = 37
@@ -22,7 +24,7 @@ class StoreSnapshot:
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
         self._transaction: lmdb.Transaction[bytes] | None = generation.environment.begin()
-        self._items: Iterator[tuple[bytes, bytes]] = self._transaction.cursor(db=generation.data).iternext()
+        self._items = _items(self._transaction, generation.data)
         generation.large.snapshot_opened()
 
     def next_items(self, bytes_max: int) -> tuple[tuple[bytes, bytes], ...]:
@@ -53,9 +55,21 @@ class StoreSnapshot:
         """Give the view back; doing so twice is harmless."""
         if self._transaction is not None:
             transaction, self._transaction = self._transaction, None
-            del self._items
+            self._items.close()
             transaction.abort()
             self._generation.large.snapshot_closed()
+
+
+def _items(transaction: lmdb.Transaction[bytes], data: Any) -> Generator[tuple[bytes, bytes], None, None]:
+    """Yield the rows of tags first, so that whoever loads the entries knows which of them are hidden."""
+    with transaction.cursor(db=data) as cursor:
+        if cursor.set_range(ROW_SLOT):
+            yield from cursor.iternext()
+        if cursor.first():
+            for item in cursor.iternext():
+                if item[0] >= ROW_SLOT:
+                    return
+                yield item
 
 
 def inline_record(folder: str, record: bytes) -> bytes:

@@ -11,7 +11,7 @@ import os
 import struct
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import lmdb
@@ -28,6 +28,8 @@ from daycache_ray.storage.fence_page import FencePage
 from daycache_ray.storage.large_values import Reference, is_large, pages_bytes, reference_of
 from daycache_ray.storage.log import reference_in, unpack_entry
 from daycache_ray.storage.state import STATE_KEY, State, unpack_state
+from daycache_ray.storage.tag_check import TagCheck
+from daycache_ray.structures.tags import ROW_SLOT
 from daycache_ray.words.errors import CacheError, CorruptRecordError, StoreFormatError
 from daycache_ray.words.limits import SLOT_COUNT
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, Header
@@ -38,7 +40,7 @@ DAMAGES_MAX: Final = 100
 _STEP_ENTRIES: Final = 10_000
 _COUNT: Final = struct.Struct("<I")
 _KEY_LENGTH: Final = struct.Struct("<H")
-_DATABASES: Final = (b"data", b"order", b"expiry", b"large", b"log", b"undo", b"dirty")
+_DATABASES: Final = (b"data", b"order", b"expiry", b"large", b"log", b"undo", b"dirty", b"tags")
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -103,6 +105,7 @@ class _Walk:
         self._named = 0
         self._references: Counter[str] = Counter()
         self._checked_files: set[str] = set()
+        self._tags = TagCheck(self.damage)
 
     def damage(self, where: str, said: str) -> None:
         """Note a damage."""
@@ -173,6 +176,7 @@ class _Walk:
         self._of = entries_in(b"data") + entries_in(b"log") + (state.large_bytes >> 20)
         self._positions(state)
         self._data(environment, transaction, tables, state)
+        self._tags.counts(transaction, tables[b"tags"])
         self._log(transaction, tables, state)
         self._undo(transaction, tables, state)
         self._counts(transaction, tables)
@@ -187,24 +191,25 @@ class _Walk:
             self.damage("state", f"{said} do not follow each other")
 
     def _data(
-        self,
-        environment: lmdb.Environment,
-        transaction: lmdb.Transaction[bytes],
-        tables: dict[bytes, Any],
+        self, environment: lmdb.Environment, transaction: lmdb.Transaction[bytes], tables: dict[bytes, Any],
         state: State,
-    ) -> None:
+    ) -> None:  # fmt: skip
         count, used_bytes, large_bytes, expiring, queues = 0, 0, 0, 0, CountedQueues(state)
         waiting = CountedWaiting(transaction, tables[b"dirty"])
         order, expiry = tables[b"order"], tables[b"expiry"]
         for key, record in transaction.cursor(db=tables[b"data"]).iternext():
-            count += 1
             self._advance(1)
             where = f"data {key.hex()}"
+            if key >= ROW_SLOT:
+                used_bytes += self._tags.row(key, record, state.last_lsn)
+                continue
+            count += 1
             if len(record) < HEADER_BYTES or len(key) < 3 or int.from_bytes(key[:2], "big") >= SLOT_COUNT:
                 self.damage(where, f"is no record: a key of {len(key)} bytes, a record of {len(record)}")
                 continue
             header = Header(*HEADER.unpack_from(record))
             self._record(where, record, header)
+            self._tags.entry(where, key, record)
             place, time_place = places_of(record)
             if transaction.get(place, db=order) != key:
                 self.damage(where, f"place {header.order} of the eviction queue is not its own")
@@ -301,7 +306,7 @@ class _Walk:
         size = 0
         try:
             with open(path, "rb", buffering=0) as file:
-                for chunk in _chunks(file):
+                for chunk in iter(lambda: file.read(1 << 20), b""):
                     digest.update(chunk)
                     size += len(chunk)
                     self._advance(len(chunk) >> 20)
@@ -325,11 +330,6 @@ class _Walk:
         self._done += step
         if self._done // _STEP_ENTRIES != before:
             self._progress(min(self._done, self._of), self._of)
-
-
-def _chunks(file: Any) -> Iterator[bytes]:
-    while chunk := file.read(1 << 20):
-        yield chunk
 
 
 def _run(directory: str) -> int:

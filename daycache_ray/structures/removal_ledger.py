@@ -23,6 +23,7 @@ FOLLOWERS_MAX: Final = 64
 
 _PUT, _DELETE, _EVICT = int(RecordKind.PUT), int(RecordKind.DELETE), int(RecordKind.EVICT)
 _NEGATIVE, _LONG_KEY, _DIRTY = int(Flag.NEGATIVE), int(Flag.LONG_KEY), int(Flag.DIRTY)
+_NO_ENTRY = int(Flag.NEGATIVE | Flag.TAG_ROW)
 _CLEAN = int(RecordKind.CLEAN)
 _EXPIRES_AT: Final = slice(16, 24)
 _FLAGS_OFFSET: Final = 37
@@ -63,9 +64,9 @@ class RemovalLedger:
     def note(self, cause: int, key: bytes, record: bytes) -> None:
         """The version of a store key that `record` (header first) held is no longer there.
 
-        A remembered miss is no entry, and not counted.
+        A remembered miss and the row of a tag are no entries, and not counted.
         """
-        if record[_FLAGS_OFFSET] & _NEGATIVE:
+        if record[_FLAGS_OFFSET] & _NO_ENTRY:
             return
         self.counts[cause] += 1
         if self._followers:
@@ -84,12 +85,10 @@ class RemovalLedger:
         elif kind == _DELETE:
             cause = record.codec
         else:
-            cause = EVICTED if kind == _EVICT else EXPIRED
+            cause = (record.codec or EVICTED) if kind == _EVICT else EXPIRED
         self.note(cause, key, old)
 
-    def take(
-        self, follower: int, owner: bytes, causes: int, given_count: int, count_max: int, now_ns: int
-    ) -> Taken:
+    def take(self, follower: int, owner: bytes, causes: int, given_count: int, count_max: int, now_ns: int) -> Taken:
         """Return the oldest removals that wait for a follower, at most `count_max`, and forget them.
 
         Args:

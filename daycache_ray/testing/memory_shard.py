@@ -24,6 +24,7 @@ from daycache_ray.words.errors import ShardUnavailableError, UnknownOutcomeError
 from daycache_ray.words.messages import (
     Configure,
     ConnectionClosed,
+    Evict,
     Expired,
     MemberDied,
     NextExpiry,
@@ -33,6 +34,7 @@ from daycache_ray.words.messages import (
     SendConfigure,
 )
 from daycache_ray.words.operations import Request
+from daycache_ray.words.removals import INVALIDATED
 from daycache_ray.words.types import CacheConsistencyLevel, Instant, Member, Role, ShardId
 
 FAR_NODE: Final = "memory"
@@ -205,6 +207,9 @@ class MemoryShard:
             if expired:
                 primary.expirations_count += len(expired)
                 self._queue.append((primary.number, Expired(tuple(expired))))
+            kept_ns = int((self.region.stale_for_s or 0.0) * 1e9)
+            if swept := primary.store.swept(primary.machine.held_lsn, now.wall_ns - kept_ns):
+                self._queue.append((primary.number, Evict(tuple(swept), INVALIDATED)))
             self._queue.append((primary.number, NextExpiry(primary.store.next_expiry_ns(horizon_ns))))
             self.run_until_quiet()
         if self.region.writes_behind:

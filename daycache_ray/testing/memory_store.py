@@ -15,6 +15,7 @@ from daycache_ray.storage.sharing import NOBODY, Writer
 from daycache_ray.structures.eviction.shares import Promised, giver, reserved_bytes
 from daycache_ray.structures.removal_ledger import RemovalLedger
 from daycache_ray.structures.store_keys import split_store_key
+from daycache_ray.structures.tags import is_row_key
 from daycache_ray.words.effects import FinishCopy, PublishFence, Truncate
 from daycache_ray.words.records import HEADER_BYTES, PRIORITY_MASK, Flag, LogRecord, Priority
 from daycache_ray.words.removals import LOST
@@ -80,7 +81,7 @@ class MemoryStore(SimulatedStore):
     @property
     def entries_count(self) -> int:
         """Entries that are there, expired ones that wait for their removal included."""
-        return len(self.entries)
+        return sum(not is_row_key(key) for key in self.entries)
 
     @property
     def used_bytes(self) -> int:
@@ -97,7 +98,7 @@ class MemoryStore(SimulatedStore):
             used[account] -= size_bytes
         queues: dict[int, list[tuple[bytes, StoredEntry]]] = {}
         for item in sorted(self.entries.items(), key=_goes):
-            if item[0] not in promised.keys and not item[1].flags & Flag.DIRTY:
+            if item[0] not in promised.keys and not item[1].flags & Flag.DIRTY and not is_row_key(item[0]):
                 queues.setdefault(self._account(item[0]), []).append(item)
         without = {account for account in used if account not in queues}
         while freed_bytes < bytes_needed and len(found) < count_max:
@@ -175,6 +176,8 @@ class MemoryStore(SimulatedStore):
         last = b""
         for key in sorted(key for key in self.entries if key > cursor and key[2:].startswith(owner)):
             entry = self.entries[key]
+            if is_row_key(key) or self.cover(key, entry) is not None:
+                continue
             if entry.flags & Flag.NEGATIVE or 0 < entry.expires_at_ns <= horizon_ns:
                 continue
             full = _full_key(key[2 + len(owner) :], entry)

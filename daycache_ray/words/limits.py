@@ -17,6 +17,15 @@ STORE_KEY_BYTES_MAX: Final = 511
 INLINE_RECORD_BYTES_MAX: Final = 4_080
 """Header and value that still fit one page of the store beside LMDB's own 16 bytes."""
 
+TAGS_MAX: Final = 16
+"""Most tags of one entry: every reader looks up each of them."""
+
+TAG_BYTES_MAX: Final = 128
+"""Longest tag, encoded: it is part of the store key of its row."""
+
+TAGS_BYTES_MAX: Final = 2 + TAGS_MAX * (TAG_BYTES_MAX + 1)
+"""What the tags of one entry take."""
+
 VALUE_BYTES_MAX: Final = 512 * 1024 * 1024
 """Largest value, encoded; Redis's limit. One message carries it, so memory on both sides must."""
 

@@ -112,7 +112,6 @@ class CopyAck(msgspec.Struct, frozen=True, array_like=True, tag="copy-ack"):
 
 
 PeerMessage: TypeAlias = Prepare | PrepareAck | CopyPart | CopyAck
-
 # ------------------------------------------------------------------ replica to coordinator
 
 
@@ -219,9 +218,10 @@ class ConnectionClosed(msgspec.Struct, frozen=True):
 
 
 class Evict(msgspec.Struct, frozen=True):
-    """Remove exactly these versions for space: (store key, epoch, lsn); others are left alone (R38)."""
+    """Remove exactly these versions for space, or another `cause`: (store key, epoch, lsn); others stay (R38)."""
 
     items: tuple[tuple[bytes, int, int], ...]
+    cause: int = 0
 
 
 class Expired(msgspec.Struct, frozen=True):
@@ -298,6 +298,7 @@ class StoreLost(msgspec.Struct, frozen=True, array_like=True, tag="store-lost"):
 
 
 CoordinatorInput: TypeAlias = Register | Propose | AskConfiguration | MemberDied | StoreLost
+
 
 class SeatState(msgspec.Struct, frozen=True, array_like=True):
     """The present incarnation of one seat and the store that it has."""

@@ -37,6 +37,10 @@ class OperationKind(enum.IntEnum):
     """Only where the entry's version is (`expected_epoch`, `expected_lsn`); (0, 0) means absent."""
     FORGET = 7
     """Removes the entry from the cache alone; what waits to be written to the origin stays."""
+    INVALIDATE_TAG = 8
+    """`key` is that of a tag's row: entries with the tag that were written before are gone. `number`: how many."""
+    EXPIRE_TAG = 9
+    """The same, but they are over only, as if they had expired now."""
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -43,6 +43,10 @@ class StateView(Protocol):
         """Return the visible value's encoded bytes, read from its file when it is large."""
         ...
 
+    def fresh_count(self, row_key: bytes) -> int:
+        """Return how many visible entries have the tag of a row and are not hidden by that row."""
+        ...
+
     def open_snapshot(self) -> Snapshot:
         """Return a stable view of everything visible now."""
         ...

@@ -51,6 +51,10 @@ class Flag(enum.IntFlag):
     """The value is compressed, as codecs/compression.py describes it; the codec is that of what comes out."""
     DIRTY = 32
     """Write-behind: the origin has not got this version yet. With NEGATIVE it is a delete that waits."""
+    TAGGED = 64
+    """The entry's tags stand in front of its value, as structures/tags.py describes it."""
+    TAG_ROW = 128
+    """No entry: what has been said of a tag, under a store key of its own (structures/tags.py)."""
 
 
 class Priority(enum.IntEnum):

@@ -249,6 +249,8 @@ class RegionStatistics:
     dirty_age_s: float = 0.0
     """How long the oldest of them has waited."""
     dead_letters_count: int = 0
+    invalidations_count: int = 0
+    """This client's calls that removed entries by tag, by prefix or all of them."""
 
     @property
     def hit_ratio(self) -> float:

@@ -60,6 +60,10 @@ class Filling:
             fills.end(m.number)
             out.extend(AnswerFill(waiter.token, 0) for waiter in fill.waiters)
             valid = False
+        if fill is not None and valid and not fill.is_write and self._writing.tagging.is_late(fill, m.operation):
+            # As if the key had been deleted: what was loaded may be what the invalidation was about.
+            valid = False
+            out.extend(AnswerFill(waiter.token, 0) for waiter in fills.void(m.operation.key))
         window = self._state.answers.clients.get(m.client)
         repeated = window is not None and m.sequence in window.results
         if not valid and not repeated and "R32" not in self._state.without:

@@ -11,6 +11,7 @@ from daycache_ray.protocol.in_sync import NEVER_NS, Follower, InSync
 from daycache_ray.protocol.lease import PrimaryLease
 from daycache_ray.protocol.replica.copying import Copying
 from daycache_ray.protocol.replica.state import UNPINNED, ReplicaState
+from daycache_ray.protocol.replica.tagging import needed_lsn
 from daycache_ray.protocol.waiting import Waiting
 from daycache_ray.words.effects import Answer, Effect, Refuse, Send, Serve, Tell
 from daycache_ray.words.messages import AskConfiguration, Configuration, CopyAck, Intent, Prepare, PrepareAck, Propose
@@ -35,7 +36,7 @@ class Primary:
         self.in_sync = InSync(state.member)
         self.lease = PrimaryLease(state.settings.lease_ns)
         self.waiting = Waiting()
-        self.fills = FillLeases((configuration.term << 32) + 1)
+        self.fills = FillLeases((configuration.term << 32) + 1, state.log.last_lsn)
         self.proposal: Propose | None = None
         self.proposed_ns = NEVER_NS
         self.beacon_ns = NEVER_NS
@@ -330,11 +331,7 @@ class Primary:
         if not state.leased(now):
             out.append(Refuse(token, "NotPrimaryError", NOT_PRIMARY))
             return
-        needed = 0
-        if "R18" not in self.without:
-            floor_lsn = state.strong_floor_lsn
-            newest_lsn = max((state.ahead.get(key, 0) for key in keys), default=0) if state.ahead else 0
-            needed = floor_lsn if state.commit_lsn < floor_lsn else newest_lsn
+        needed = 0 if "R18" in self.without else needed_lsn(state, keys)
         if needed > state.commit_lsn:
             state.count("R18 read parked")
             self.waiting.park_read(needed, token, keys)

@@ -13,6 +13,8 @@ from daycache_ray.protocol.deduplication import Window
 from daycache_ray.protocol.evaluation import NEEDS_PAYLOAD, Change, Visible, evaluate
 from daycache_ray.protocol.replica.primary import NOT_PRIMARY, Primary
 from daycache_ray.protocol.replica.state import ReplicaState
+from daycache_ray.protocol.replica.tagging import TAG_KINDS, Tagging
+from daycache_ray.structures.tags import TAGGED, is_row_key
 from daycache_ray.words.effects import Answer, AnswerFill, Effect, Refuse
 from daycache_ray.words.errors import CacheError
 from daycache_ray.words.messages import Evict, Expired, OriginHas, Submit
@@ -36,6 +38,7 @@ class Writing:
         self.state: ReplicaState = primary.state
         self.settings = primary.settings
         self.without = primary.without
+        self.tagging = Tagging(self.state, primary.fills)
         self.handlers: dict[type, Callable[[Any, Instant, list[Effect]], None]] = {
             Evict: self._evict,
             Expired: self._expired,
@@ -156,9 +159,12 @@ class Writing:
         term = self.state.term
         strong = m.level == STRONG
         newest: Visible | None = None
-        if operation.kind != SET:
-            newest = self.newest(operation.key, needs_payload=operation.kind in NEEDS_PAYLOAD)
-        change = evaluate(operation, newest, wall_ns, self.settings.writes_behind and not m.from_origin)
+        if operation.kind in TAG_KINDS:
+            change = self.tagging.evaluate(operation, lsn, wall_ns)
+        else:
+            if operation.kind != SET:
+                newest = self.newest(operation.key, needs_payload=operation.kind in NEEDS_PAYLOAD)
+            change = evaluate(operation, newest, wall_ns, self.settings.writes_behind and not m.from_origin)
         if type(change) is Change:
             record = LogRecord(
                 lsn, term, change.kind, operation.key, change.value, change.codec, change.flags,
@@ -183,6 +189,8 @@ class Writing:
             state.count("R20 evaluated in the log")
             if record.kind != RecordKind.PUT or 0 < record.expires_at_ns <= state.logged_horizon_ns:
                 return None
+            if record.flags & TAGGED and self.tagging.hides(key, record.lsn, record.flags, record.value, 0):
+                return None
             return Visible(record.epoch, record.lsn, record.expires_at_ns, record.codec, record.flags, record.cost_us,
                            record.value, record.priority)  # fmt: skip
         stored = state.view.get(key)
@@ -190,6 +198,8 @@ class Writing:
             return None
         epoch, lsn, expires_at_ns, _, cost_us, codec, flags, reserved = HEADER.unpack_from(stored)
         if 0 < expires_at_ns <= state.logged_horizon_ns:
+            return None
+        if flags & TAGGED and self.tagging.hides(key, lsn, flags, stored, HEADER_BYTES):
             return None
         payload: bytes | None = None
         if needs_payload:
@@ -202,7 +212,7 @@ class Writing:
     # ------------------------------------------------------------------ removal, time
 
     def _remove(
-        self, kind: RecordKind, items: tuple[tuple[bytes, int, int], ...], now: Instant, out: list[Effect]
+        self, kind: RecordKind, m: Evict | Expired | OriginHas, cause: int, now: Instant, out: list[Effect]
     ) -> None:
         """Evict or expire exactly these versions, those that are still the newest of their key (R38)."""
         state = self.state
@@ -210,7 +220,7 @@ class Writing:
             return
         records: list[LogRecord] = []
         lsn = state.log.last_lsn
-        for key, target_epoch, target_lsn in items:
+        for key, target_epoch, target_lsn in m.items:
             stored = state.view.get(key)
             if stored is None or key in state.unapplied:
                 continue
@@ -221,22 +231,26 @@ class Writing:
             if (epoch, found_lsn) != (target_epoch, target_lsn) and "R38" not in self.without:
                 state.count("R38 other version")
                 continue
+            if is_row_key(key) and self.tagging.is_awaited(found_lsn):
+                continue
             if kind == RecordKind.EXPIRE and not 0 < expires_at_ns <= state.logged_horizon_ns:
                 continue
             lsn += 1
-            records.append(LogRecord(lsn, state.term, kind, key, target_epoch=target_epoch, target_lsn=target_lsn))
+            records.append(
+                LogRecord(lsn, state.term, kind, key, codec=cause, target_epoch=target_epoch, target_lsn=target_lsn)
+            )
         if records:
             self.store(records, False, now, out)
             self.primary.ship_soon(now, out)
 
     def _evict(self, m: Evict, now: Instant, out: list[Effect]) -> None:
-        self._remove(RecordKind.EVICT, m.items, now, out)
+        self._remove(RecordKind.EVICT, m, m.cause, now, out)
 
     def _expired(self, m: Expired, now: Instant, out: list[Effect]) -> None:
-        self._remove(RecordKind.EXPIRE, m.items, now, out)
+        self._remove(RecordKind.EXPIRE, m, 0, now, out)
 
     def _origin_has(self, m: OriginHas, now: Instant, out: list[Effect]) -> None:
-        self._remove(RecordKind.CLEAN, m.items, now, out)
+        self._remove(RecordKind.CLEAN, m, 0, now, out)
 
     def horizon_due_ns(self) -> int | None:
         """Return the boot time at which a horizon record is due; None when nothing can expire."""

@@ -41,7 +41,7 @@ def test_a_damage_and_a_foreign_format_end_with_1(tmp_path: Path) -> None:
     damaged, foreign = make(tmp_path, "a"), make(tmp_path, "b")
     os.unlink(os.path.join(damaged, "fence"))
     identity = Path(foreign) / "identity"
-    identity.write_bytes(identity.read_bytes().replace(b'"format":2', b'"format":7'))
+    identity.write_bytes(identity.read_bytes().replace(b'"format":4', b'"format":7'))
     code, said = run(str(tmp_path))
     assert code == 1
     assert "1 damages" in said

@@ -54,7 +54,7 @@ def test_a_foreign_store_is_refused(turns: Turns, other: dict[str, object]) -> N
     turns.store = reopen_as(turns)
 
 
-@pytest.mark.parametrize(("text", "message"), [(b"{", "is broken"), (None, "has format 99 and this release writes 3")])
+@pytest.mark.parametrize(("text", "message"), [(b"{", "is broken"), (None, "has format 99 and this release writes 4")])
 def test_another_format_is_refused(turns: Turns, text: bytes | None, message: str) -> None:
     turns.store.close()
     path = os.path.join(turns.directory, "identity")

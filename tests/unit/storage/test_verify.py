@@ -264,8 +264,8 @@ def test_what_cannot_be_walked_is_an_error(turns: Turns, tmp_path: Path) -> None
         verify(str(tmp_path / "nothing"))
     turns.store.close()
     identity = Path(turns.directory) / "identity"
-    identity.write_bytes(identity.read_bytes().replace(b'"format":3', b'"format":99'))
-    with pytest.raises(StoreFormatError, match="format 99 and this release writes 3: wipe"):
+    identity.write_bytes(identity.read_bytes().replace(b'"format":4', b'"format":99'))
+    with pytest.raises(StoreFormatError, match="format 99 and this release writes 4: wipe"):
         verify(turns.directory)
 
 
