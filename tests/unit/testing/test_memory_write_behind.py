@@ -231,3 +231,12 @@ def test_configurations_that_cannot_be() -> None:
     orders = memory_cache(ClusterConfig(name="memory", regions=(region,))).region("orders")
     with pytest.raises(Exception, match="writes nothing behind"):
         orders.dead_letters(deadline_s=0.1)
+
+
+def test_tags_do_not_go_to_the_origin() -> None:
+    table = Table()
+    orders = a_cache(table, write_behind_s=0.0).region("orders")
+    orders.set("a", [1, 2], tags=("eu",))
+    orders.set("k" * 600, 3, tags=("eu",))
+    assert table.rows == {"a": [1, 2], "k" * 600: 3}
+    assert orders.dead_letters() == []
