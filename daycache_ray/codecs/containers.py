@@ -12,7 +12,8 @@ import struct
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
-from itertools import chain
+from gc import get_referents
+from itertools import chain, compress
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +35,14 @@ from daycache_ray.words.records import Codec
 
 MSGPACK: Final = int(Codec.MSGPACK)
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
+_EXACT: Final = _PLAIN | {list, dict}
+"""What MessagePack itself gives back as it was, whatever of it stands in what."""
+_is_container: Final = frozenset({list, dict}).__contains__
+_LEVELS_LOOKED_AT: Final = 32
+_MANY: Final = 16
+"""From so many items a look at all of a level at once is cheaper than at one after another."""
+_UNIQUE_FROM: Final = 256
+"""From so many containers on a level the same one twice is looked for: one that contains itself would grow on."""
 _NESTING_MAX: Final = 100
 """Deeper values are refused: decoding recurses, and a reader's stack may be fuller than the writer's."""
 _CAREFUL: Final = 1_000_000
@@ -79,7 +88,7 @@ class Containers:
         self._packers: dict[type, Callable[[Any, int], Any]] = {
             list: self._pack_list,
             dict: self._pack_dict,
-            tuple: lambda v, depth: self._nested(_Ext.TUPLE, v, depth),
+            tuple: self._pack_tuple,
             set: lambda v, depth: self._nested(_Ext.SET, v, depth),
             frozenset: lambda v, depth: self._nested(_Ext.FROZENSET, v, depth),
             bytearray: lambda v, depth: msgspec.msgpack.Ext(_Ext.BYTEARRAY, v),
@@ -131,7 +140,7 @@ class Containers:
 
     def encode_dict(self, value: dict[Any, Any]) -> Encoded:
         """Return a dict; one of plain keys and values, the most common value of all, needs no walk."""
-        if _PLAIN.issuperset(map(type, value.values())) and _PLAIN.issuperset(map(type, value)):
+        if (_PLAIN.issuperset(map(type, value.values())) and _PLAIN.issuperset(map(type, value))) or _is_plain(value):
             try:
                 return MSGPACK, self._encode(value)
             except (OverflowError, UnicodeEncodeError):
@@ -140,7 +149,7 @@ class Containers:
 
     def encode_list(self, value: list[Any]) -> Encoded:
         """Return a list; one of plain values needs no walk."""
-        if _PLAIN.issuperset(map(type, value)):
+        if _PLAIN.issuperset(map(type, value)) or _is_plain(value):
             try:
                 return MSGPACK, self._encode(value)
             except (OverflowError, UnicodeEncodeError):
@@ -172,6 +181,9 @@ class Containers:
                 f"the value is nested more than {_NESTING_MAX} deep, or contains itself; flatten it, or store its parts"
             )
         pack = self._pack
+        if depth < _CAREFUL:
+            plain = _PLAIN
+            return [item if type(item) in plain else pack(item, depth) for item in value]
         return [pack(item, depth) for item in value]
 
     def _pack_dict(self, value: dict[Any, Any], depth: int) -> Any:
@@ -183,6 +195,11 @@ class Containers:
         elif any(type(_pack_plain(key)) is msgspec.msgpack.Ext for key in value):
             return self._nested(_Ext.PAIRS, chain.from_iterable(value.items()), depth)
         return dict(zip(value, self._pack_list(value.values(), depth), strict=True))
+
+    def _pack_tuple(self, value: tuple[Any, ...], depth: int) -> msgspec.msgpack.Ext:
+        if depth < _NESTING_MAX and _PLAIN.issuperset(map(type, value)):
+            return msgspec.msgpack.Ext(_Ext.TUPLE, self._encode(value))
+        return self._nested(_Ext.TUPLE, value, depth)
 
     def _nested(self, code: int, items: Any, depth: int) -> msgspec.msgpack.Ext:
         return msgspec.msgpack.Ext(code, self._encode(self._pack_list(items, depth)))
@@ -214,6 +231,43 @@ class Containers:
                 f"daycache_ray.register_type(cls) where the class is defined, or register_type(cls, name={name!r})"
             )
         return shape.make(stored)
+
+
+def _is_plain(value: list[Any] | dict[Any, Any], levels: int = _LEVELS_LOOKED_AT) -> bool:
+    """Return whether nothing but plain values, lists and dicts is in a container; False where a look does not tell."""
+    if not levels:
+        return False
+    if len(value) >= _MANY:
+        return _are_plain(value)
+    items: Any = value
+    if type(value) is dict:
+        if not _PLAIN.issuperset(map(type, value)):
+            return False
+        items = value.values()
+    for item in items:
+        kind = type(item)
+        if kind not in _PLAIN and not ((kind is dict or kind is list) and _is_plain(item, levels - 1)):
+            return False
+    return True
+
+
+def _are_plain(value: list[Any] | dict[Any, Any]) -> bool:
+    """Return the same for a large one, level by level, without a step of the interpreter for each item.
+
+    The garbage collector's own walk leaves out the keys of a dict only where all of them are of type str.
+    """
+    containers: list[Any] = [value]
+    for _ in range(_LEVELS_LOOKED_AT):
+        items = get_referents(*containers)
+        kinds = set(map(type, items))
+        if not kinds <= _EXACT:
+            return False
+        if kinds <= _PLAIN:
+            return True
+        containers = list(compress(items, map(_is_container, map(type, items)))) if kinds & _PLAIN else items
+        if len(containers) > _UNIQUE_FROM and len(set(map(id, containers))) < len(containers):
+            return False
+    return False
 
 
 def _pack_plain(value: Any) -> Any:
