@@ -66,8 +66,8 @@ from daycache_ray.words.types import Instant, Role, ShardId
 FULL_RATIO: Final = 0.95
 """Above this part of its budget a store evicts before it takes more."""
 
-SLACK_BYTES: Final = 4_096
-"""What one eviction frees beyond the need, so that not every write evicts: some 16 small entries, a quarter of a
+SLACK_BYTES: Final = 1_024
+"""What one eviction frees beyond the need, so that not every write evicts: some four small entries, a tenth of a
 millisecond. More would be a stop that somebody's write waits for, and frees nothing cheaper."""
 
 VALUE_PART: Final = 4

@@ -37,9 +37,11 @@ class MarkedWrites(RegionWrites):
         flags: int = 0,
         cost_us: int = 0,
         tags: Any = (),
+        priority: int = 0,
     ) -> Operation:
         """Return the operation that writes `value`, marked; raises as RegionWrites does."""
-        return super().put_operation(place, value, ttl_s, kind, expected, flags | Flag.PREFETCHED, cost_us, tags)
+        marked = flags | Flag.PREFETCHED
+        return super().put_operation(place, value, ttl_s, kind, expected, marked, cost_us, tags, priority)
 
 
 class RegionAheadLoads(RegionLoads):

@@ -28,6 +28,7 @@ from daycache_ray.words.limits import (
     VALUE_BYTES_MAX,
 )
 from daycache_ray.words.operations import Level
+from daycache_ray.words.records import Priority
 from daycache_ray.words.types import CacheRegion, Version
 
 DEADLINE_S: Final = 5.0
@@ -37,6 +38,9 @@ DEADLINE_S_MAX: Final = 86_400.0
 
 LEVELS: Final[dict[Any, Level]] = {"strong": Level.STRONG, "eventual": Level.EVENTUAL, "weak": Level.WEAK}
 """By name; a CacheConsistencyLevel hashes and compares as its name."""
+
+
+PRIORITIES: Final = {"normal": int(Priority.NORMAL), "low": int(Priority.LOW), "high": int(Priority.HIGH)}
 
 
 class RegionTtl:
@@ -216,6 +220,21 @@ def increment_of(by: Any) -> int | float:
     if isinstance(by, int) and not -(2**63) <= by < 2**63:
         raise InvalidArgumentError("by does not fit 64 bits")
     return by
+
+
+def priority_number(priority: Any) -> int:
+    """Return a priority as it travels.
+
+    Raises:
+        InvalidArgumentError: it is not one of low, normal, high.
+
+    >>> priority_number("normal"), priority_number("low")
+    (0, 1)
+    """
+    number = PRIORITIES.get(priority) if isinstance(priority, str) else None
+    if number is None:
+        raise InvalidArgumentError(f"there is no priority {priority!r}; write 'low', 'normal' or 'high'")
+    return number
 
 
 def expected_of(expected: Any) -> Version:

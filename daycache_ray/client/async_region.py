@@ -20,7 +20,7 @@ from daycache_ray.client.region_reads import ABSENT
 from daycache_ray.client.removals import AsyncListener, RemovalSubscription
 from daycache_ray.words.config import RegionConfig
 from daycache_ray.words.removals import RemovalCause
-from daycache_ray.words.types import Entry, Key, Level, RegionStatistics, Version
+from daycache_ray.words.types import Entry, Key, Level, PriorityName, RegionStatistics, Version
 
 
 class AsyncRegion(AsyncInvalidation, AsyncDeadLetterCalls):
@@ -115,10 +115,12 @@ class AsyncRegion(AsyncInvalidation, AsyncDeadLetterCalls):
         expires_at: Moment | None = None,
         tags: Iterable[str] = (),
         level: Level | None = None,
+        priority: PriorityName = "normal",
         deadline_s: float | None = None,
     ) -> Version:
         """See Region.set."""
-        return await self._run(self._writes.set(key, value, lifetime(ttl_s, expires_at), level, deadline_s, tags))
+        until = lifetime(ttl_s, expires_at)
+        return await self._run(self._writes.set(key, value, until, level, deadline_s, tags, priority))
 
     async def set_many(
         self,
@@ -128,10 +130,12 @@ class AsyncRegion(AsyncInvalidation, AsyncDeadLetterCalls):
         expires_at: Moment | None = None,
         tags: Iterable[str] = (),
         level: Level | None = None,
+        priority: PriorityName = "normal",
         deadline_s: float | None = None,
     ) -> dict[Key, Version]:
         """See Region.set_many; shards are written at the same time."""
-        return await self._run_all(self._writes.set_many(values, lifetime(ttl_s, expires_at), level, deadline_s, tags))
+        until = lifetime(ttl_s, expires_at)
+        return await self._run_all(self._writes.set_many(values, until, level, deadline_s, tags, priority))
 
     async def add(
         self,

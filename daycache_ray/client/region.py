@@ -18,7 +18,7 @@ from daycache_ray.client.region_core import RegionCore
 from daycache_ray.client.region_reads import ABSENT
 from daycache_ray.client.whole_region import WholeRegion
 from daycache_ray.words.config import RegionConfig
-from daycache_ray.words.types import Entry, Key, Level, Version
+from daycache_ray.words.types import Entry, Key, Level, PriorityName, Version
 
 
 class Region(Invalidation, WholeRegion, DeadLetterCalls):
@@ -133,18 +133,21 @@ class Region(Invalidation, WholeRegion, DeadLetterCalls):
         expires_at: Moment | None = None,
         tags: Iterable[str] = (),
         level: Level | None = None,
+        priority: PriorityName = "normal",
         deadline_s: float | None = None,
     ) -> Version:
         """Write a value and return its version; a WEAK one has none yet and answers Version(0, 0).
 
         `tags`: up to 16 words of 1 to 128 bytes by which `invalidate_tag` finds the entry; a write replaces them.
+        `priority`: where the region is full "low" goes before everything else of its service, "high" is spared longer.
 
         Raises:
             InvalidValueError, ValueTooLargeError: the value cannot be stored; the message says what can.
             NotEnoughReplicasError: STRONG, and too few copies are in sync: nothing was written.
             RegionFullError: nothing in the region may be evicted.
         """
-        return self._run(self._writes.set(key, value, lifetime(ttl_s, expires_at), level, deadline_s, tags))
+        until = lifetime(ttl_s, expires_at)
+        return self._run(self._writes.set(key, value, until, level, deadline_s, tags, priority))
 
     def set_many(
         self,
@@ -154,6 +157,7 @@ class Region(Invalidation, WholeRegion, DeadLetterCalls):
         expires_at: Moment | None = None,
         tags: Iterable[str] = (),
         level: Level | None = None,
+        priority: PriorityName = "normal",
         deadline_s: float | None = None,
     ) -> dict[Key, Version]:
         """Write values, one message per shard, and return their versions; raises as `set`.
@@ -161,7 +165,8 @@ class Region(Invalidation, WholeRegion, DeadLetterCalls):
         All values are checked before the first is sent. When a shard fails the others are written all
         the same, and then its error is raised.
         """
-        return self._run_all(self._writes.set_many(values, lifetime(ttl_s, expires_at), level, deadline_s, tags))
+        until = lifetime(ttl_s, expires_at)
+        return self._run_all(self._writes.set_many(values, until, level, deadline_s, tags, priority))
 
     def add(
         self,

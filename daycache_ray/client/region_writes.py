@@ -16,6 +16,7 @@ from daycache_ray.client.arguments import (
     expected_of,
     increment_of,
     level_number,
+    priority_number,
     tags_bytes,
     ttl_ns_of,
 )
@@ -66,10 +67,19 @@ class RegionWrites:
         self._compress = compressor_of(reads.config.compression)
         self._batch_bytes_max = reads.config.memory_bytes // reads.config.shards // SHARD_PART
 
-    def set(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()) -> Exchange[Version]:
+    def set(
+        self,
+        key: Any,
+        value: Any,
+        ttl_s: Any,
+        level: Any,
+        deadline_s: Any,
+        tags: Any = (),
+        priority: Any = "normal",
+    ) -> Exchange[Version]:
         """Write a value, whatever was there."""
         place = self._reads.place(key)
-        operation = self.put_operation(place, value, ttl_s, tags=tags)
+        operation = self.put_operation(place, value, ttl_s, tags=tags, priority=priority_number(priority))
         number = self._level(level)
         deadline_at_s = self._deadline(deadline_s)
         if number == Level.WEAK:
@@ -80,17 +90,24 @@ class RegionWrites:
         return Version(result.epoch, result.lsn)
 
     def set_many(
-        self, values: Mapping[Any, Any], ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()
+        self,
+        values: Mapping[Any, Any],
+        ttl_s: Any,
+        level: Any,
+        deadline_s: Any,
+        tags: Any = (),
+        priority: Any = "normal",
     ) -> list[Exchange[dict[Any, Version]]]:
         """Return one exchange for each shard that has to be written; everything is checked before."""
         if not isinstance(values, Mapping):
             raise InvalidArgumentError(f"set_many takes a mapping of keys to values, not {type(values).__name__}")
-        number = self._level(level)
+        number, priority = self._level(level), priority_number(priority)
         deadline_at_s = self._deadline(deadline_s)
         by_part: dict[ShardSession, list[tuple[Any, Operation]]] = {}
         for key, value in values.items():
             place = self._reads.place(key)
-            by_part.setdefault(place.part, []).append((key, self.put_operation(place, value, ttl_s, tags=tags)))
+            operation = self.put_operation(place, value, ttl_s, tags=tags, priority=priority)
+            by_part.setdefault(place.part, []).append((key, operation))
         return [self._set_part(part, items, number, deadline_at_s) for part, items in by_part.items()]
 
     def add(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()) -> Exchange[bool]:
@@ -194,6 +211,7 @@ class RegionWrites:
         flags: int = 0,
         cost_us: int = 0,
         tags: Any = (),
+        priority: int = 0,
     ) -> Operation:
         """Return the operation that writes `value`, encoded; raises InvalidValueError and others."""
         codec, payload = encode(value, allow_pickle=self._config.allow_pickle)
@@ -213,6 +231,7 @@ class RegionWrites:
             expected.epoch,
             expected.lsn,
             cost_us=cost_us,
+            priority=priority,
         )
 
     def _ttl_ns(self, ttl_s: Any) -> int:

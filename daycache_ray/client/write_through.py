@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from daycache_ray.client.arguments import REGION_TTL, expected_of, increment_of
+from daycache_ray.client.arguments import REGION_TTL, expected_of, increment_of, priority_number
 from daycache_ray.client.exchanges import Exchange, Load, ask
 from daycache_ray.client.fill_calls import FillCalls, Held
 from daycache_ray.client.records import Seen
@@ -65,24 +65,41 @@ class WriteThrough(RegionWrites):
         self._fills = FillCalls(reads)
         self._writer: KeyWriter | None = None
 
-    def set(self, key: Any, value: Any, ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()) -> Exchange[Version]:
+    def set(
+        self,
+        key: Any,
+        value: Any,
+        ttl_s: Any,
+        level: Any,
+        deadline_s: Any,
+        tags: Any = (),
+        priority: Any = "normal",
+    ) -> Exchange[Version]:
         """Write a value, whatever was there."""
         place = self._reads.place(key)
-        planned = Planned(value, self.put_operation(place, value, ttl_s, tags=tags))
+        urgency = priority_number(priority)
+        planned = Planned(value, self.put_operation(place, value, ttl_s, tags=tags, priority=urgency))
         result = yield from self._through(key, place, planned, level, deadline_s)
         assert result is not None
         return Version(result.epoch, result.lsn)
 
     def set_many(
-        self, values: Mapping[Any, Any], ttl_s: Any, level: Any, deadline_s: Any, tags: Any = ()
+        self,
+        values: Mapping[Any, Any],
+        ttl_s: Any,
+        level: Any,
+        deadline_s: Any,
+        tags: Any = (),
+        priority: Any = "normal",
     ) -> list[Exchange[dict[Any, Version]]]:
         """Return one exchange for all; everything is checked before."""
-        number = self._number(level)
+        number, urgency = self._number(level), priority_number(priority)
         deadline_at_s = self._deadline(deadline_s)
         places = [(key, self._reads.place(key)) for key in dict(values)]
         planned = [
-            (key, place, Planned(values[key], self.put_operation(place, values[key], ttl_s, tags=tags)))
+            (key, place, Planned(value, self.put_operation(place, value, ttl_s, tags=tags, priority=urgency)))
             for key, place in places
+            for value in (values[key],)
         ]
         # In one order everywhere, so that two who write the same keys do not wait for each other.
         planned.sort(key=lambda one: one[1].stored)

@@ -44,6 +44,7 @@ class AccessPattern(str, enum.Enum):
 Level: TypeAlias = CacheConsistencyLevel | str
 Key: TypeAlias = str | bytes
 Eviction: TypeAlias = Literal["two_hands", "sieve"]
+PriorityName: TypeAlias = Literal["low", "normal", "high"]
 
 
 class Instant(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from daycache_ray.storage.sharing import Writer
@@ -15,7 +17,7 @@ from tests.unit.storage.conftest import SERVICE, SHARD, Turns
 class SharedTurns(Turns):
     """`svc` is guaranteed 600 bytes; what `other` writes belongs to everybody."""
 
-    shares = {b"svc": 600}
+    shares: ClassVar[dict[bytes, int]] = {b"svc": 600}
 
     def _open(self) -> Store:
         return Store.open(
