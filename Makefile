@@ -64,6 +64,11 @@ test-models: $(STAMP) ## Structures beside plain models
 test-simulation: $(STAMP) ## The protocol in a seeded world of faults
 	$(if $(call suite,simulation),$(PYTEST) -q $(SHORT) tests/simulation,@echo "no simulation tests yet")
 
+.PHONY: simulation
+simulation: $(STAMP) ## 3 000 seeds of the simulated world in two processes, and each rule switched off (3 minutes)
+	nice $(BIN)/python -m daycache_ray.simulation --seeds 3000 --workers 2
+	$(BIN)/python -m daycache_ray.simulation --mutations
+
 .PHONY: test-kill
 test-kill: $(STAMP) ## Stores whose owner is killed
 	$(if $(call suite,kill),$(PYTEST) -q $(SHORT) tests/kill,@echo "no kill tests yet")

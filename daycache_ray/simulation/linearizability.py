@@ -2,7 +2,8 @@
 
 Depth-first over the calls that may be next (those that began before the earliest unfinished return),
 with a memory of (which calls are placed, state), after Wing and Gong (1993) and Lowe (2017). A call of
-unknown outcome has no end and may be left out. Exponential only in calls at one time: keep those few.
+unknown outcome has no end and may be left out; those are tried last. Exponential only in calls at one
+time: keep those few.
 """
 
 from __future__ import annotations
@@ -58,14 +59,18 @@ def is_linearizable(calls: Sequence[Call], initial: Any = None, steps_max: int =
         while placed >> first & 1:
             first += 1
         earliest_end = FOREVER + 1
+        beyond = count
         for place in range(first, count):
             call = calls[place]
             if placed >> place & 1:
                 continue
             if call.start_ns > earliest_end:
+                beyond = place
                 break
             earliest_end = min(earliest_end, call.end_ns if call.known else FOREVER)
-        for place in range(count - 1 if count else 0, first - 1, -1):
+        hopeful: list[tuple[int, Any, int]] = []
+        desperate: list[tuple[int, Any, int]] = []
+        for place in range(beyond - 1, first - 1, -1):
             call = calls[place]
             if placed >> place & 1 or call.start_ns > earliest_end:
                 continue
@@ -73,8 +78,19 @@ def is_linearizable(calls: Sequence[Call], initial: Any = None, steps_max: int =
             if steps > steps_max:
                 raise Undecided(f"{count} calls, {steps_max} steps")
             fits, after = _apply(call, state)
-            if fits:
-                stack.append((placed | 1 << place, after, first))
+            if not fits:
+                continue
+            if call.known:
+                hopeful.append((placed | 1 << place, after, first))
+                if after == state:
+                    # What changes nothing can come first: every order that goes on from here allows that.
+                    hopeful = hopeful[-1:]
+                    desperate.clear()
+                    break
+            elif after != state:
+                desperate.append((placed | 1 << place, after, first))
+        stack += desperate
+        stack += hopeful
     return False
 
 

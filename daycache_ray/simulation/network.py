@@ -29,18 +29,20 @@ class Network:
         self.faults = faults
         self.cuts: set[tuple[int, int]] = set()
         self.delay_ns = (50 * US, 400 * US)
-        self.sent_count = 0
+        self.counts = {"message cut off": 0, "message lost": 0, "message doubled": 0, "message slow": 0}
 
     def send(self, source: int, target: int, function: Callable[..., None], *arguments: Any) -> None:
         """Call `function(*arguments)` at the target some time later, or never, or twice."""
-        self.sent_count += 1
         if (source, target) in self.cuts:
+            self.counts["message cut off"] += 1
             return
         faults, random = self.faults, self.random
         if faults.loss_ratio and random.random() < faults.loss_ratio:
+            self.counts["message lost"] += 1
             return
         self.scheduler.after(self._delay(), function, *arguments)
         if faults.duplicate_ratio and random.random() < faults.duplicate_ratio:
+            self.counts["message doubled"] += 1
             self.scheduler.after(self._delay(), function, *arguments)
 
     def cut(self, source: int, target: int) -> None:
@@ -57,5 +59,6 @@ class Network:
         low, high = self.delay_ns
         delay = low + int(random.random() * (high - low))
         if self.faults.slow_ratio and random.random() < self.faults.slow_ratio:
+            self.counts["message slow"] += 1
             delay += int(random.random() ** 3 * self.faults.slow_ns_max)
         return delay

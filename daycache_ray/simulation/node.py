@@ -14,7 +14,7 @@ from daycache_ray.protocol.replica import ReplicaSettings, ShardReplica
 from daycache_ray.simulation.clocks import NodeClock
 from daycache_ray.simulation.network import MS, Network
 from daycache_ray.simulation.scheduler import Scheduler
-from daycache_ray.simulation.store import SimulatedStore, StoredEntry
+from daycache_ray.simulation.store import STORE_EFFECTS, SimulatedStore, StoredEntry
 from daycache_ray.words.effects import (
     Answer,
     AnswerFill,
@@ -242,7 +242,7 @@ class SimulatedNode:
             return
         cut = False
         for effect in effects:
-            if store.performs(effect):
+            if type(effect) in STORE_EFFECTS:
                 if type(effect) is Commit:
                     self.checks.settled(self, effect.lsn)
                 store.perform(effect)
@@ -253,7 +253,7 @@ class SimulatedNode:
         if cut:
             self.checks.visible(self)
         for effect in effects:
-            if not store.performs(effect):
+            if type(effect) not in STORE_EFFECTS:
                 if self.crash_in is not None:
                     self.crash_in -= 1
                     if self.crash_in < 0:

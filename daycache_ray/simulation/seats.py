@@ -31,6 +31,7 @@ class SimulatedCoordinator:
         self.without = without
         self.saved: CoordinatorState | None = None
         self.machine: ShardCoordinator | None = ShardCoordinator(shard, len(nodes), None, without)
+        self.lost_writes_count = 0
         self.slow_ns_max = 0
         """Configuration traffic is later by up to this."""
 
@@ -49,15 +50,24 @@ class SimulatedCoordinator:
             self.machine = ShardCoordinator(self.shard, len(self.nodes), self.saved, self.without)
 
     def receive(self, message: Any, sender: SimulatedNode, life: int) -> None:
-        """A replica's message arrives; one turn in forty is cut short right after the state is saved."""
+        """A replica's message arrives; some turns are cut short right before or after the state is saved (R35)."""
         if self.machine is None:
             return
         for effect in self.machine.handle(message, Instant(self.scheduler.now_ns, self.scheduler.now_ns)):
             if isinstance(effect, Persist):
-                self.saved = effect.state
+                dies = self.slow_ns_max > 0 and self.scheduler.random.random() < 0.05
+                lost = dies and self.scheduler.random.random() < 0.5
+                if lost and "R35" not in self.without:
+                    self.lost_writes_count += 1
+                    self.crash(300 * MS)
+                    return
                 if effect.state.configuration is not None:
                     self.checks.configured(effect.state.configuration)
-                if self.slow_ns_max and self.scheduler.random.random() < 0.025:
+                if lost:
+                    self.crash(300 * MS)
+                    continue
+                self.saved = effect.state
+                if dies:
                     self.crash(300 * MS)
                     return
             elif isinstance(effect, Registered):

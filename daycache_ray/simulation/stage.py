@@ -16,6 +16,7 @@ from daycache_ray.words.effects import Answer, AnswerFill, Effect, PublishFence,
 from daycache_ray.words.messages import (
     Configure,
     CoordinatorEffect,
+    Persist,
     ReadAt,
     Register,
     Registered,
@@ -80,6 +81,8 @@ class Stage:
         self.now_ns = 1_000_000 * MS
         self.coordinator = ShardCoordinator(SHARD, members_count, None, without)
         self.coordinator_up = True
+        self.saved = self.coordinator.state
+        """What the coordinator persisted last; without R35 that comes after its answers, and is lost with it."""
         self.mail: list[Letter] = []
         self.answers: dict[int, Any] = {}
         """By token: results of a write, the entry of a read, a fill's number, or the name of an error."""
@@ -100,6 +103,7 @@ class Stage:
         self.settle()
         c = self.coordinator.state.configuration
         assert c is not None and len(c.in_sync) == count, c
+        self.saved = self.coordinator.state
         return self
 
     def now(self, seat: int) -> Instant:
@@ -122,7 +126,7 @@ class Stage:
                 )
                 if effect.configuration is not None and listen:
                     self.hand(seat, Configure(SHARD, effect.configuration, effect.member))
-            elif listen:
+            elif listen or isinstance(effect, Persist):
                 self._coordinator_does(effect)
 
     def crash(self, seat: int, *, wipe: bool = False) -> Member:
@@ -134,6 +138,15 @@ class Stage:
         if wipe:
             player.store = SimulatedStore(player.store.store_id + 100, self.without)
         return member
+
+    def tell_coordinator(self, message: Any) -> None:
+        """Give a message of a seat to the coordinator now; its answers are on their way afterwards."""
+        for effect in self.coordinator.handle(message, Instant(0, 0)):
+            self._coordinator_does(effect)
+
+    def crash_coordinator(self) -> None:
+        """Kill the coordinator and start it again with what it persisted."""
+        self.coordinator = ShardCoordinator(SHARD, len(self.players), self.saved, self.without)
 
     def hand(self, seat: int, message: Any) -> tuple[Effect, ...]:
         """Give a message to a machine now; returns the effects, which are performed."""
@@ -162,8 +175,7 @@ class Stage:
             assert count < 10_000, "letters without end"
             if letter.target == COORDINATOR:
                 if self.coordinator_up:
-                    for effect in self.coordinator.handle(letter.message, Instant(0, 0)):
-                        self._coordinator_does(effect)
+                    self.tell_coordinator(letter.message)
             elif self.players[letter.target].machine is not None:
                 self.hand(letter.target, letter.message)
 
@@ -258,3 +270,5 @@ class Stage:
     def _coordinator_does(self, effect: CoordinatorEffect) -> None:
         if isinstance(effect, SendConfigure):
             self.mail.append(Letter(COORDINATOR, effect.member.seat, effect.message))
+        elif isinstance(effect, Persist) and "R35" not in self.without:
+            self.saved = effect.state

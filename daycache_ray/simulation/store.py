@@ -15,6 +15,7 @@ from daycache_ray.words.effects import Append, Apply, Commit, FinishCopy, LoadIt
 from daycache_ray.words.records import HEADER, HEADER_BYTES, Flag, LogRecord, RecordKind, Recovered
 
 LOG_RECORDS_KEPT = 400
+STORE_EFFECTS = frozenset({Append, Apply, Commit, FinishCopy, LoadItems, ResetStore, Truncate})
 
 
 class StoredEntry(NamedTuple):
@@ -127,7 +128,7 @@ class SimulatedStore:
 
     def performs(self, effect: Any) -> bool:
         """Whether this is an effect for a store."""
-        return type(effect) in self._performers
+        return type(effect) in STORE_EFFECTS
 
     def perform(self, effect: Any) -> None:
         """Do what a store effect says."""

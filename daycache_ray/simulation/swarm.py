@@ -30,6 +30,7 @@ class Swarm(NamedTuple):
     evicts: bool
     trouble_ns: int
     log_records_kept: int
+    faults_max: int = 1 << 30
 
 
 def draw(random: Random, trouble_ns: int) -> Swarm:
@@ -45,6 +46,7 @@ def draw(random: Random, trouble_ns: int) -> Swarm:
         ttl_ratio=random.choice((0.0, 0.2, 0.6)),
         single_ratio=random.choice((0.1, 0.3, 0.6)),
         think_ns=random.choice((4, 10, 20)) * MS,
+        batch_ratio=random.choice((0.0, 0.3, 0.6)),
     )
     rough = random.random() < 0.6
     network = NetworkFaults(
@@ -67,3 +69,38 @@ def draw(random: Random, trouble_ns: int) -> Swarm:
         trouble_ns=trouble_ns,
         log_records_kept=random.choice((100, 300)),
     )
+
+
+class Narrowing(NamedTuple):
+    """What is left out of a drawn run; None leaves it as it was drawn."""
+
+    faults: tuple[str, ...] | None = None
+    faults_max: int | None = None
+    clients: int | None = None
+    keys: int | None = None
+    trouble_ms: int | None = None
+
+    def of(self, swarm: Swarm) -> Swarm:
+        """Return the drawn run without what is left out."""
+        mix = swarm.mix
+        if self.clients is not None:
+            mix = mix._replace(clients_count=min(self.clients, mix.clients_count))
+        if self.keys is not None:
+            mix = mix._replace(keys_count=min(self.keys, mix.keys_count))
+        swarm = swarm._replace(mix=mix)
+        if self.faults is not None:
+            swarm = swarm._replace(faults=tuple(fault for fault in swarm.faults if fault in self.faults))
+        if self.faults_max is not None:
+            swarm = swarm._replace(faults_max=min(self.faults_max, swarm.faults_max))
+        if self.trouble_ms is not None:
+            swarm = swarm._replace(trouble_ns=min(self.trouble_ms * MS, swarm.trouble_ns))
+        return swarm
+
+    def options(self) -> str:
+        """Return the options of the command that plays a run narrowed so."""
+        said = [
+            f" --{name.replace('_', '-')} {','.join(value) or 'none' if isinstance(value, tuple) else value}"
+            for name, value in self._asdict().items()
+            if value is not None
+        ]
+        return "".join(said)

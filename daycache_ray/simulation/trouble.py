@@ -27,6 +27,8 @@ class Trouble:
         self.random = world.scheduler.random
         self.healed = False
         self.count = 0
+        self.kinds: dict[str, int] = {}
+        """How many faults of each kind came."""
 
     def begin(self) -> None:
         """Let the first fault come when the shard had time to form."""
@@ -49,10 +51,11 @@ class Trouble:
         return 1 + int(self.random.expovariate(1.0 / self.world.swarm.fault_every_ns))
 
     def _next(self) -> None:
-        if self.healed:
+        if self.healed or self.count >= self.world.swarm.faults_max:
             return
         self.count += 1
         fault = self.random.choice(self.world.swarm.faults)
+        self.kinds[fault] = self.kinds.get(fault, 0) + 1
         getattr(self, f"_{fault}")(self.random.choice(self.world.nodes))
         self.world.scheduler.after(self._gap(), self._next)
 
@@ -117,7 +120,9 @@ class Trouble:
         last = machine.last_lsn
         epoch = store.epoch_at(last)
         c = machine.configuration
-        if epoch is not None and c is not None and self.random.random() < 0.8:
+        if c is None or c.primary != member or machine.member not in c.in_sync:
+            return  # As the shell does: a deposed primary's log is no business of the next one's followers.
+        if epoch is not None and self.random.random() < 0.8:
             records = tuple(store.records[last - store.base_lsn :])
             heir.receive(
                 Prepare(primary.member, c.epoch, c.term, last, epoch, records, machine.commit_lsn, store.last_lsn, 0)

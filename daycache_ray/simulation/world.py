@@ -7,11 +7,12 @@ from typing import NamedTuple
 from daycache_ray.protocol.replica import ReplicaSettings
 from daycache_ray.simulation.checkers import Checks
 from daycache_ray.simulation.clocks import NodeClock
+from daycache_ray.simulation.history import Told
 from daycache_ray.simulation.network import MS, Network
 from daycache_ray.simulation.node import SimulatedNode
 from daycache_ray.simulation.scheduler import Scheduler
 from daycache_ray.simulation.seats import SimulatedCoordinator
-from daycache_ray.simulation.swarm import Swarm, draw
+from daycache_ray.simulation.swarm import Narrowing, Swarm, draw
 from daycache_ray.simulation.trouble import Trouble
 from daycache_ray.simulation.truth import Violation
 from daycache_ray.simulation.workload import Client
@@ -21,6 +22,7 @@ TROUBLE_NS = 3_500 * MS
 HEALING_NS = 8_000 * MS
 QUIET_NS = 1_500 * MS
 EVENTS_MAX = 600_000
+WHOLE = Narrowing()
 
 
 class RunFigures(NamedTuple):
@@ -31,7 +33,7 @@ class RunFigures(NamedTuple):
     calls_count: int
     records_count: int
     terms_count: int
-    faults_count: int
+    faults: dict[str, int]
     lost_eventual_count: int
     undecided_count: int
     branches: dict[str, int]
@@ -41,13 +43,16 @@ class World:
     """Everything of one run; two worlds of one seed and rule set are the same history."""
 
     def __init__(
-        self, seed: int, without: frozenset[str] = frozenset(), swarm: Swarm | None = None, trouble_ns: int = TROUBLE_NS
-    ) -> None:
+        self, seed: int, without: frozenset[str] = frozenset(), swarm: Swarm | None = None,
+        trouble_ns: int = TROUBLE_NS, narrowing: Narrowing = WHOLE,
+    ) -> None:  # fmt: skip
         self.seed = seed
         self.without = without
+        self.history: list[Told] | None = None
+        """What clients heard, if it is to be kept."""
         self.scheduler = Scheduler(seed)
         random = self.scheduler.random
-        self.swarm = swarm if swarm is not None else draw(random, trouble_ns)
+        self.swarm = narrowing.of(swarm if swarm is not None else draw(random, trouble_ns))
         self.network = Network(self.scheduler, self.swarm.network)
         shard = ShardId("simulated", 0)
         settings = ReplicaSettings(
@@ -132,7 +137,8 @@ class World:
             sum(client.done_count for client in self.clients),
             self.checks.truth.top_lsn,
             len({record.epoch for record in self.checks.truth.records.values()}),
-            self.trouble.count,
+            {**self.trouble.kinds, "coordinator's write lost": self.coordinator.lost_writes_count,
+             **self.network.counts},
             self.checks.lost_eventual_count,
             self.checks.undecided_count,
             branches,

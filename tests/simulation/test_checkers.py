@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import combinations, permutations
 from random import Random
 
 import pytest
 
-from daycache_ray.simulation.linearizability import Call, Undecided, is_linearizable
+from daycache_ray.simulation.linearizability import Call, Undecided, _apply, is_linearizable
 from daycache_ray.simulation.truth import Place, Truth, Violation
 from daycache_ray.words.operations import OperationResult
 from daycache_ray.words.records import LogRecord, RecordKind
@@ -97,6 +98,49 @@ def test_a_copy_with_one_answer_changed_is_refused(seed: int) -> None:
     place = next(i for i, call in enumerate(calls) if call.kind == "read" and i > 50)
     calls[place] = calls[place]._replace(seen="never written")
     assert not is_linearizable(calls)
+
+
+def _fits_one_copy(calls: tuple[Call, ...]) -> bool:
+    """The definition: some order of all known calls and some unknown ones, in real time, that a copy would answer."""
+    known = [call for call in calls if call.known]
+    unknown = [call for call in calls if not call.known]
+    for count in range(len(unknown) + 1):
+        for chosen in combinations(unknown, count):
+            for order in permutations([*known, *chosen]):
+                late = any(
+                    later.known and later.end_ns < earlier.start_ns
+                    for place, earlier in enumerate(order)
+                    for later in order[place + 1 :]
+                )
+                state: object = None
+                fits = not late
+                for call in order if fits else ():
+                    fits, state = _apply(call, state)
+                    if not fits:
+                        break
+                if fits:
+                    return True
+    return False
+
+
+def test_the_search_agrees_with_the_definition_on_small_histories() -> None:
+    random = Random(3)
+    verdicts = {True: 0, False: 0}
+    for _ in range(1_500):
+        calls = []
+        for _ in range(random.randrange(2, 6)):
+            start = random.randrange(10)
+            kind = random.choice(("read", "read", "write", "write", "delete", "add", "swap"))
+            value, expected, seen = (random.choice((None, "a", "b")) for _ in range(3))
+            known = kind == "read" or random.random() < 0.8
+            done = kind == "write" or random.random() < 0.5
+            calls.append(
+                Call(start, start + random.randrange(8), kind, value or "c", expected, done, seen, known)
+            )  # fmt: skip
+        verdict = is_linearizable(calls)
+        assert verdict == _fits_one_copy(tuple(calls)), calls
+        verdicts[verdict] += 1
+    assert min(verdicts.values()) > 100
 
 
 def test_too_long_a_search_is_no_verdict() -> None:

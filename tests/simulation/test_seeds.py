@@ -1,77 +1,104 @@
 """Seeds of the simulated world: every one keeps every promise, and rules that are off are caught.
 
-A failure prints the command that replays it. More seeds: `python -m daycache_ray.simulation --seeds 5000`.
+A failure prints the command that replays it. More seeds: `make simulation`.
 """
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from daycache_ray.simulation.__main__ import main
-from daycache_ray.simulation.scheduler import EventBudgetExceeded
-from daycache_ray.simulation.truth import Violation
-from daycache_ray.simulation.world import World
+from daycache_ray.protocol.replica.state import ReplicaState
+from daycache_ray.simulation.mutations import RACES, catch
+from daycache_ray.simulation.series import NOTHING, Series, play_chunk
+from daycache_ray.simulation.world import WHOLE, World
 
-SEEDS_COUNT = 200
+SEEDS_COUNT = 300
 SEEDS_A_TEST = 25
+FAILED_ONCE = (390,)
+"""Every seed that ever failed. The protocol's timing shifts what a seed does: the races are what lasts."""
 
-BRANCHES = (
-    "R1 growth asked", "R1 growth settled", "R4 nothing granted", "R15 repeated", "R16 silent member",
-    "R18 read parked", "R19 older record not shown", "R20 evaluated in the log", "R21 undone", "R33 fenced",
-    "copy finished", "proposed itself", "stepped down", "took over",
-)  # fmt: skip
-"""Rare branches that these seeds must take: a branch that is never taken is tested by nobody."""
+SCRIPTED_ONLY = {"R26 another epoch", "R32 void"}
+"""Branches too rare for 300 seeds, or without a client in this world: the races take them."""
+ELSEWHERE = {
+    "R25 too much not held": "tests/simulation/test_life.py",
+    "W1 dirty": "tests/unit/protocol/test_write_behind.py",
+    "W1 fill of a dirty key": "tests/unit/protocol/test_write_behind.py",
+    "W2 abandoned write": "tests/unit/protocol/test_write_behind.py",
+}
+UNREACHED = {"a value that cannot be read", "in-sync member needs a copy", "needs a copy"}
+"""Branches that no seed and no race takes yet: shorten this list, never lengthen it in silence."""
 
 CAUGHT = {
-    "R1": 190, "R3": 10, "R5": 140, "R9": 20, "R10": 20, "R13": 5, "R14": 50, "R15": 10, "R16": 50,
-    "R18": 25, "R20": 20, "R21": 60, "R22": 5, "R24": 20, "R38": 180,
+    "R1": 60, "R3": 5, "R4": 10, "R5": 15, "R7": 5, "R9": 20, "R10": 5, "R13": 5, "R15": 5, "R16": 50, "R18": 15,
+    "R19": 20, "R20": 10, "R21": 80, "R22": 5, "R23": 5, "R24": 40, "R27": 5, "R28": 10, "R29": 5, "R33": 15, "R35": 50,
+    "R38": 50,
 }  # fmt: skip
 """Rule and how many seeds at most show that it is missing (about twice what it took); the scripted races have
 more rules than seeds find."""
 
-branches: dict[str, int] = {}
+played: dict[int, Series] = {}
+
+
+def _play(first_seed: int) -> Series:
+    if first_seed not in played:
+        played[first_seed] = play_chunk(range(first_seed, first_seed + SEEDS_A_TEST), frozenset(), WHOLE)
+    return played[first_seed]
 
 
 @pytest.mark.parametrize("first_seed", range(0, SEEDS_COUNT, SEEDS_A_TEST))
 def test_seeds_keep_their_promises(first_seed: int) -> None:
-    for seed in range(first_seed, first_seed + SEEDS_A_TEST):
-        try:
-            figures = World(seed).run()
-        except AssertionError as error:
-            pytest.fail(f"{error}\nreplay: python -m daycache_ray.simulation --seeds 1 --first-seed {seed}")
-        for branch, count in figures.branches.items():
-            branches[branch] = branches.get(branch, 0) + count
+    failure = _play(first_seed).failure
+    assert failure is None, f"replay: python -m daycache_ray.simulation --seeds 1 --first-seed {failure.seed}"
 
 
-def test_the_seeds_take_the_rare_branches() -> None:
-    if not branches:
-        for seed in range(SEEDS_A_TEST * 4):
-            for branch, count in World(seed).run().branches.items():
-                branches[branch] = branches.get(branch, 0) + count
-    assert not [branch for branch in BRANCHES if not branches.get(branch)]
+@pytest.mark.parametrize("seed", FAILED_ONCE)
+def test_a_seed_that_failed_once_fails_no_more(seed: int) -> None:
+    World(seed).run()
+
+
+def _total() -> Series:
+    total = NOTHING
+    for first_seed in range(0, SEEDS_COUNT, SEEDS_A_TEST):
+        total = total.plus(_play(first_seed))
+    return total
+
+
+def test_every_branch_of_a_rule_is_taken() -> None:
+    machines = Path(__file__).parents[2] / "daycache_ray" / "protocol"
+    names = {name for path in machines.rglob("*.py") for name in re.findall(r'count\("([^"]+)"\)', path.read_text())}
+    assert len(names) > 20
+    missing = {name for name in names if not _total().branches.get(name)}
+    assert missing == SCRIPTED_ONLY | set(ELSEWHERE) | UNREACHED
+
+
+def test_branches_too_rare_for_seeds_are_taken_by_races(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: set[str] = set()
+    count = ReplicaState.count
+
+    def noted(state: ReplicaState, branch: str) -> None:
+        taken.add(branch)
+        count(state, branch)
+
+    monkeypatch.setattr(ReplicaState, "count", noted)
+    for race in RACES.values():
+        race(frozenset())
+    assert taken >= SCRIPTED_ONLY
+
+
+def test_every_kind_of_fault_is_injected_and_few_searches_are_given_up() -> None:
+    total = _total()
+    assert min(total.faults.values()) > 10, total.faults
+    assert len(total.faults) == 14
+    assert total.undecided_count <= SEEDS_COUNT // 100
 
 
 @pytest.mark.parametrize("rule", CAUGHT)
 def test_seeds_catch_a_missing_rule(rule: str) -> None:
-    for seed in range(CAUGHT[rule]):
-        try:
-            World(seed, frozenset({rule})).run()
-        except (Violation, EventBudgetExceeded):
-            return
-    pytest.fail(f"{CAUGHT[rule]} seeds do not see that {rule} is off")
+    assert catch(rule, range(CAUGHT[rule]), scripted=False).by, f"{CAUGHT[rule]} seeds do not see that {rule} is off"
 
 
 def test_one_seed_is_one_history() -> None:
     assert World(7).run() == World(7).run()
-
-
-def test_a_failure_names_the_command_that_replays_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--seeds", "2", "--without", "R13"]) == 1
-    said = capsys.readouterr().out
-    assert "python -m daycache_ray.simulation --seeds 1 --first-seed" in said
-    assert "--without R13" in said
-
-
-def test_seeds_that_hold_exit_with_nought(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--seeds", "2"]) == 0
-    assert "2 seeds" in capsys.readouterr().out

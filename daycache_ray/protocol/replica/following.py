@@ -48,25 +48,25 @@ class Following:
         if verdict.fresh:
             state.append_received(verdict.fresh, out)
         rose = verdict.matched and state.settle_as_told(m.commit_lsn, verdict.lsn, out)
-        if self._freshen(m) or rose:
+        if self._freshen(m, now) or rose:
             state.publish(out)
         ack = PrepareAck(
             state.member, state.term, verdict.matched, verdict.lsn, granted, verdict.needs_copy, now.boot_ns
         )
         out.append(Send(m.sender, ack))
 
-    def _freshen(self, m: Prepare) -> bool:
+    def _freshen(self, m: Prepare, now: Instant) -> bool:
         """Work out up to when everything acknowledged is visible here; True when that is later than before.
 
         The primary sent this under its lease, so nobody else acknowledged anything, and after it had heard what
-        this clock showed at `echo_ns`: what was acknowledged up to then lies at or below its last LSN.
+        this clock showed at `echo_ns`: what was acknowledged up to then lies at or below its last LSN (R27).
         """
         state, promised = self.state, self.promised
         if m.term != self.promised_term:
             self.promised_term = m.term
             promised.clear()
         if m.echo_ns and len(promised) < PROMISED_MAX:
-            promised.append((m.last_lsn, m.echo_ns))
+            promised.append((m.last_lsn, m.echo_ns if "R27" not in state.without else now.boot_ns))
         before_ns = state.fresh_ns
         while promised and promised[0][0] <= state.settled_lsn:
             state.fresh_ns = max(state.fresh_ns, promised.popleft()[1])

@@ -85,7 +85,8 @@ class Primary:
     @property
     def reconciled(self) -> bool:
         """Whether the whole set holds everything up to the first record of this epoch (R6, R7)."""
-        return self.state.settled_lsn >= self.term_lsn or "R6" in self.without
+        held = self.state.commit_lsn if "R23" in self.without else self.state.settled_lsn
+        return held >= self.term_lsn or "R6" in self.without
 
     def end(self, out: list[Effect]) -> None:
         """Be primary no more: nobody may wait for this replica, and nothing may be answered alone."""

@@ -4,7 +4,7 @@ Theory of operation. The coordinator says who is primary (`Configure`). The prim
 EVENTUAL writes visible at once and STRONG ones when every member of the in-sync set, and of a growth on
 its way, holds them. Acknowledgements grant it the lease under which it answers alone. A secondary takes
 the log, shows what is committed, and proposes itself when its grace ran out. Which race each rule (R1 ...)
-prevents is told, and replayed, in tests/simulation/test_races_of_*.py.
+prevents is told, and replayed, in simulation/races_of_*.py.
 
 This file knows roles and who handles what; it refuses to know logs, leases and operations.
 """

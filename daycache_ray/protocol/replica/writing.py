@@ -70,7 +70,7 @@ class Writing:
             window = state.answers.window(m.client)
             if m.unanswered_sequence > window.floor:
                 window.forget_below(m.unanswered_sequence)
-            if m.first_sequence < window.floor:
+            if m.first_sequence < window.floor and "R28" not in self.without:
                 state.count("R28 too old")
                 out.append(Refuse(m.token, "UnknownOutcomeError", TOO_OLD))
                 return
@@ -141,6 +141,10 @@ class Writing:
         known = window.results.get(sequence)
         if known is None or "R15" in self.without:
             return None
+        if known[0] > self.state.commit_lsn:
+            self.state.count("R29 repeated in the tail")
+            if "R29" in self.without:
+                return None
         self.state.count("R15 repeated")
         return known
 

@@ -1,27 +1,22 @@
 """One scripted race per rule about records and levels: kept with the rule, broken without it.
 
 Random seeds miss what a script shows in a few lines, so these stand beside the seeds. A race returns
-whether the promise was kept; the same script runs with the rule and with the rule switched off.
+whether the promise was kept; the same script runs with the rule and with the rule switched off. They ship,
+because `python -m daycache_ray.simulation --mutations` plays them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from daycache_ray.simulation.stage import MS, Stage, of_kind, to_seat
 from daycache_ray.words.messages import (
-    ConnectionClosed,
     Evict,
     FillAsked,
     FillStored,
     Prepare,
-    PrepareAck,
-    Submit,
 )
 from daycache_ray.words.operations import Level, Operation, OperationKind, Outcome
-from daycache_ray.words.records import RecordKind
 from daycache_ray.words.types import Role
 
 Without = frozenset[str]
@@ -192,72 +187,3 @@ RACES: dict[str, Race] = {
     "R32": r32,
     "R38": r38,
 }
-
-
-@pytest.mark.parametrize("rule", RACES)
-def test_the_rule_keeps_the_promise(rule: str) -> None:
-    assert RACES[rule](frozenset()), RACES[rule].__doc__
-
-
-@pytest.mark.parametrize("rule", RACES)
-def test_without_the_rule_it_is_broken(rule: str) -> None:
-    assert not RACES[rule](frozenset({rule})), f"{rule} makes no difference here: the race does not test it"
-
-
-def test_effects_of_a_commit_are_in_the_order_in_which_others_may_hear_of_them() -> None:
-    """Visible in the store, then on the fence page, then answered (R13)."""
-    stage = Stage(2, 2).form()
-    stage.put(0, K, b"v")
-    stage.deliver(of_kind(Prepare, 1))
-    stage.deliver(of_kind(PrepareAck, 0))
-    kinds = [type(effect).__name__ for effect in stage.players[0].effects]
-    order = [kinds.index(name) for name in ("Apply", "Commit", "PublishFence", "Answer")]
-    assert order == sorted(order), kinds
-
-
-def test_a_retry_is_found_in_the_tail_of_the_one_who_died() -> None:
-    """k of (c, 5) was shipped and its primary died; the retry at the next one is not a second write (R29)."""
-    stage = Stage(2, 2).form()
-    operation = Operation(OperationKind.INCREMENT, K, delta=1, ttl_ns=-1)
-    stage.write(0, operation, Level.STRONG, client=9, sequence=5)
-    stage.deliver(of_kind(Prepare, 1))
-    stage.drop()
-    stage.crash(0)
-    stage.advance(1_000)
-    assert stage.role(1) == Role.PRIMARY
-    token = stage.write(1, operation, Level.EVENTUAL, client=9, sequence=5)
-    assert stage.answers[token][0].number == 1
-    assert stage.value(1, K) == b"1"
-    records = [record for record in stage.players[1].store.records if record.kind == RecordKind.PUT]
-    assert len(records) == 1
-
-
-def test_a_request_below_what_its_client_waits_for_is_refused() -> None:
-    """A first try that was delayed for long must not be applied after its client has moved on (R28)."""
-    stage = Stage(1, 1).form()
-    put = Operation(OperationKind.SET, K, b"v")
-    machine = stage.players[0].alive
-    stage.hand(0, Submit(700, (put,), int(Level.STRONG), 4, 10, 10))
-    stage.hand(0, Submit(701, (put,), int(Level.STRONG), 4, 3, 3))
-    assert stage.answers[701] == "UnknownOutcomeError"
-    assert machine.commit_lsn == machine.last_lsn
-
-
-def test_a_closed_connection_frees_its_loads_at_once() -> None:
-    """The loader's process died: who waited loads instead, long before the deadline (R32)."""
-    stage = Stage(1, 1).form()
-    stage.hand(0, FillAsked(900, 5, K, stage.now_ns + 10_000 * MS, True))
-    stage.hand(0, FillAsked(901, 6, K, stage.now_ns + 10_000 * MS, True))
-    assert 901 not in stage.answers
-    stage.hand(0, ConnectionClosed(5))
-    assert stage.answers[901] > stage.answers[900]
-
-
-def test_an_eventual_write_waits_for_company_but_no_strong_answer_waits_for_it() -> None:
-    stage = Stage(2, 2, ship_ns=MS).form()
-    stage.put(0, K, b"a", Level.EVENTUAL)
-    sent = [letter for letter in stage.mail if isinstance(letter.message, Prepare) and letter.message.records]
-    assert not sent, "it is sent with those of the next millisecond"
-    token = stage.read(0, K)
-    stage.settle()
-    assert stage.answers[token] == b"a", "the read that was parked for it sends it at once"
