@@ -160,8 +160,7 @@ class HandleCalls:
     async def statistics(self) -> ShardStatistics:
         """Return this replica's counters, with `pid`, `node_id`, `role` and `epoch`."""
         self._seated()
-        fields = self._statistics_fields()
-        return ShardStatistics(**{name: fields[name] for name in ShardStatistics.__dataclass_fields__})
+        return ShardStatistics(**self._statistics_fields())
 
     def _put(
         self, kind: OperationKind, key: Key, value: Any, ttl_s: Any, service: str, epoch: int = 0, lsn: int = 0
