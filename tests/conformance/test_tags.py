@@ -82,10 +82,11 @@ def test_long_keys_large_values_and_services(stage: Stage, region: Any) -> None:
 
 
 def test_what_is_hidden_is_removed_by_and_by(stage: Stage, region: Any) -> None:
+    others_count = region.statistics().entries_count  # `clear` leaves what no scan shows
     region.set_many({f"k{n}": n for n in range(200)}, tags=["gone"], level="eventual")
     region.set("stays", 1, level="eventual")
     assert region.invalidate_tag("gone") == 200
-    stage.pass_time(1.0, lambda: region.statistics().entries_count == 1)
+    stage.pass_time(1.0, lambda: region.statistics().entries_count <= others_count + 1)
     assert region.get("stays") == 1
     assert region.statistics().removed_invalidated_count >= 200
 
