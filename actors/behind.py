@@ -15,7 +15,7 @@ from daycache_ray.codecs.compression import COMPRESSED, decompressed
 from daycache_ray.codecs.registry import decode
 from daycache_ray.protocol.write_behind import Item, WriteBehind, WriteBehindSettings
 from daycache_ray.structures.store_keys import service_prefix, split_store_key
-from daycache_ray.structures.tags import TAGGED, value_start
+from daycache_ray.structures.tags import value_start
 from daycache_ray.words.config import RegionConfig
 from daycache_ray.words.errors import (
     BackpressureError,
@@ -160,9 +160,8 @@ def value_of(stored: bytes, record: bytes, *, allow_pickle: bool) -> tuple[str, 
     payload = record[HEADER_BYTES:]
     key = split_store_key(stored)[1]
     if flags & Flag.LONG_KEY:
-        end = 2 + int.from_bytes(payload[:2], "little")
-        key, payload = payload[2:end], payload[end:]
-    payload = payload[value_start(flags & TAGGED, payload) :]
+        key = payload[2 : 2 + int.from_bytes(payload[:2], "little")]
+    payload = payload[value_start(flags, payload) :]
     text = str(key_text(key))
     if flags & Flag.NEGATIVE:
         return text, MISSING

@@ -5,13 +5,12 @@ It refuses to know the cache: it is a Loader and a BatchLoader like any user's o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError
 
+from daycache_ray.origins.sql_database import SqlDatabase
 from daycache_ray.words.errors import ConfigError, LoadError
 from daycache_ray.words.ports import MISSING
 
@@ -19,7 +18,7 @@ KEYS_PER_QUERY: Final = 500
 """Keys in one IN list: SQLite takes 999 parameters by default in old builds, and planners like short lists."""
 
 
-class SqlLoader:
+class SqlLoader(SqlDatabase):
     """Loads values from a table, or with queries of your own; hand it to a region as `loader`.
 
     The engine and its pool are made in each process on the first load, so the loader may be pickled and may cross a
@@ -59,14 +58,12 @@ class SqlLoader:
         key_type: Callable[[str], Any] = str,
         engine_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._url = url_of(url, "SqlLoader")
+        super().__init__(url, "SqlLoader", engine_options)
         self._table, self._schema, self._key_column = table, schema, key_column
         self._value_column, self._value_columns = value_column, tuple(value_columns)
         self._query, self._batch_query = query, batch_query
         self._key_type = key_type
-        self._engine_options = dict(engine_options or {})
         self._check()
-        self._engines: dict[int, sa.Engine] = {}
         self._one, self._many = self._statements()
 
     def load(self, key: str) -> Any:
@@ -98,12 +95,6 @@ class SqlLoader:
         except Exception as error:
             raise self._failure(error) from error
         return {key: self._value_of(rows[asked]) for asked, same in wanted.items() if asked in rows for key in same}
-
-    def close(self) -> None:
-        """Give this process's connections back; a later load opens new ones."""
-        engine = self._engines.pop(os.getpid(), None)
-        if engine is not None:
-            engine.dispose()
 
     def _rows(self, connection: sa.Connection, wanted: list[Any]) -> dict[Any, sa.RowMapping]:
         """Return the first row of each key that has one."""
@@ -168,24 +159,11 @@ class SqlLoader:
                 ":keys', and key_column= names the column of its result that holds the key"
             )
 
-    def _engine(self) -> sa.Engine:
-        engine = self._engines.get(os.getpid())
-        if engine is None:
-            for inherited in self._engines.values():
-                inherited.dispose(close=False)  # Its sockets are the parent's.
-            # Two threads may both make one; making it connects to nothing, and setdefault lets one win.
-            options = {"pool_pre_ping": True, **self._engine_options}
-            engine = self._engines.setdefault(os.getpid(), sa.create_engine(self._url, **options))
-        return engine
-
     def _failure(self, error: Exception) -> LoadError:
-        text = f"{type(error).__name__}: {error}"
-        if self._url.password:
-            text = text.replace(str(self._url.password), "***")
-        return LoadError(f"{self!r} failed with {text}")
+        return LoadError(f"{self!r} failed with {self._text(error)}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engines": {}, "_one": None, "_many": None}
+        return {**super().__getstate__(), "_one": None, "_many": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -193,26 +171,7 @@ class SqlLoader:
 
     def __repr__(self) -> str:
         what = f"{self._table} by {self._key_column}" if self._table else "with a query"
-        # A driver may take a password in the URL's query, too; it is left out.
-        return f"<SqlLoader {what}, {self._url.set(query={}).render_as_string(hide_password=True)}>"
-
-
-def url_of(url: str | sa.URL, who: str) -> sa.URL:
-    """Return a URL of a plain driver; raises ConfigError in the name of `who`."""
-    try:
-        made = sa.make_url(url)
-        is_async = made.get_dialect().is_async
-    except (ArgumentError, sa.exc.NoSuchModuleError, ValueError, TypeError) as error:
-        reason = str(error) if isinstance(error, sa.exc.NoSuchModuleError) else "it cannot be understood"
-        # The text itself may hold a password, so it is not repeated.
-        raise ConfigError(
-            f"{who}: url= is no SQLAlchemy URL: {reason}; write 'dialect+driver://user:password@host/database'"
-        ) from None
-    if is_async:
-        raise ConfigError(
-            f"{who}: '{made.drivername}' is an async driver; name a plain one, the cache calls it in threads"
-        )
-    return made
+        return f"<SqlLoader {what}, {self._shown_url()}>"
 
 
 def _asked_again(wanted: list[Any], found: set[Any]) -> list[Any]:

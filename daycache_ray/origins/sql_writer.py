@@ -5,14 +5,13 @@ It refuses to know the cache: it is a BatchWriter like any user's own.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from daycache_ray.origins.sql import url_of
+from daycache_ray.origins.sql_database import SqlDatabase
 from daycache_ray.words.errors import ConfigError, PermanentWriteError
 from daycache_ray.words.ports import MISSING
 
@@ -22,7 +21,7 @@ PERMANENT: Final = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingE
 """Errors of the statement or its values. OperationalError and what else a driver says of its server is none of them."""
 
 
-class SqlWriter:
+class SqlWriter(SqlDatabase):
     """Writes values to a table that has a unique key column; hand it to a region as `writer`.
 
     A call is one transaction: all of its values or none. Doing it again changes nothing, as write-behind needs it.
@@ -56,7 +55,7 @@ class SqlWriter:
         key_type: Callable[[str], Any] = str,
         engine_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._url = url_of(url, "SqlWriter")
+        super().__init__(url, "SqlWriter", engine_options)
         self._dialect = self._url.get_backend_name()
         if self._dialect not in DIALECTS:
             raise ConfigError(
@@ -67,8 +66,6 @@ class SqlWriter:
         self._table, self._schema, self._key_column = table, schema, key_column
         self._value_column, self._value_columns = value_column, tuple(value_columns)
         self._key_type = key_type
-        self._engine_options = dict(engine_options or {})
-        self._engines: dict[int, sa.Engine] = {}
 
     def write_many(self, values: Mapping[str, Any]) -> None:
         """Upsert `values`, and delete the keys whose value is MISSING, in one transaction.
@@ -96,12 +93,6 @@ class SqlWriter:
                 raise
             raise PermanentWriteError(f"{self!r} failed with {self._text(error)}") from error
 
-    def close(self) -> None:
-        """Give this process's connections back; a later write opens new ones."""
-        engine = self._engines.pop(os.getpid(), None)
-        if engine is not None:
-            engine.dispose()
-
     def _rows(self, values: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         rows, gone = [], []
         for text, value in values.items():
@@ -119,24 +110,5 @@ class SqlWriter:
                 raise PermanentWriteError(f"{self!r} takes dicts, and {text!r} has a {type(value).__name__}")
         return rows, gone
 
-    def _engine(self) -> sa.Engine:
-        engine = self._engines.get(os.getpid())
-        if engine is None:
-            for inherited in self._engines.values():
-                inherited.dispose(close=False)  # Its sockets are the parent's.
-            options = {"pool_pre_ping": True, **self._engine_options}
-            engine = self._engines.setdefault(os.getpid(), sa.create_engine(self._url, **options))
-        return engine
-
-    def _text(self, error: Exception) -> str:
-        text = f"{type(error).__name__}: {error}"
-        return text.replace(str(self._url.password), "***") if self._url.password else text
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engines": {}}
-
     def __repr__(self) -> str:
-        return (
-            f"<SqlWriter {self._table} by {self._key_column}, "
-            f"{self._url.set(query={}).render_as_string(hide_password=True)}>"
-        )
+        return f"<SqlWriter {self._table} by {self._key_column}, {self._shown_url()}>"
