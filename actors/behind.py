@@ -20,6 +20,7 @@ from daycache_ray.words.config import RegionConfig
 from daycache_ray.words.errors import (
     BackpressureError,
     CacheError,
+    CorruptRecordError,
     InvalidArgumentError,
     NotPrimaryError,
     PermanentWriteError,
@@ -161,7 +162,10 @@ def value_of(stored: bytes, record: bytes, *, allow_pickle: bool) -> tuple[str, 
     key = split_store_key(stored)[1]
     if flags & Flag.LONG_KEY:
         key = payload[2 : 2 + int.from_bytes(payload[:2], "little")]
-    payload = payload[value_start(flags, payload) :]
+    try:
+        payload = payload[value_start(flags, payload) :]
+    except ValueError as error:
+        raise CorruptRecordError(f"what is to be written of {key[:80]!r} cannot be read: {error}") from None
     text = str(key_text(key))
     if flags & Flag.NEGATIVE:
         return text, MISSING
